@@ -1,0 +1,65 @@
+public import Synchronization
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// Something to look at while waiting; nobody writes it.
+private let elsewhere = Atomic<UInt32>(0)
+
+/// A test-and-set lock for critical sections of a few nanoseconds.
+///
+/// Why not `Mutex`: handing a futex to another core costs several times what our critical section does. A thread that
+/// finds the lock taken stays away for a while, so that its owner runs on with the cache line in its own core; one that
+/// finds it taken again and again gives up its processor, because then the owner has probably been descheduled.
+@usableFromInline
+struct SpinLock: ~Copyable {
+  @usableFromInline let word = Atomic<UInt32>(0)
+
+  @inlinable
+  init() {}
+
+  @inlinable
+  @inline(__always)
+  borrowing func lock() {
+    if !word.compareExchange(expected: 0, desired: 1, successOrdering: .acquiring, failureOrdering: .relaxed).exchanged
+    {
+      lockSlowly()
+    }
+  }
+
+  @inlinable
+  @inline(__always)
+  borrowing func unlock() {
+    word.store(0, ordering: .releasing)
+  }
+
+  @usableFromInline
+  @inline(never)
+  borrowing func lockSlowly() {
+    var round = 0
+    repeat {
+      if round < Self.spinningRounds {
+        // Away from the lock's cache line: looking at it would take it from the owner each time. (A local would do, were it
+        // not that the optimiser removes it, and the waiting with it.)
+        for _ in 0..<Self.spins { _ = elsewhere.load(ordering: .relaxed) }
+      } else if round < Self.spinningRounds + Self.yieldingRounds {
+        sched_yield()
+      } else {
+        usleep(Self.napMicroseconds)
+      }
+      round += 1
+    } while word.load(ordering: .relaxed) != 0
+      || !word.compareExchange(expected: 0, desired: 1, successOrdering: .acquiring, failureOrdering: .relaxed)
+        .exchanged
+  }
+
+  private static var spins: Int { 4096 }
+  private static var spinningRounds: Int { 4 }
+  private static var yieldingRounds: Int { 16 }
+  private static var napMicroseconds: UInt32 { 50 }
+}

@@ -1,0 +1,118 @@
+import DequeModule
+
+/// A batch that a slot has taken.
+struct TakenBatch {
+  var segment: Segment
+  var range: Range<Int>
+  let trigger: Trigger
+  let sequenceNumber: Int
+  /// Given back by `batchSettled`.
+  let epoch: Int
+  /// Set when it is not for the handler any more but for the failure handler.
+  let abort: AbortReason?
+}
+
+extension Machine {
+  /// Messages in the open batch.
+  var openCount: Int { open.map { slots.count - $0.head } ?? 0 }
+
+  /// Opens a batch.
+  ///
+  /// There must be none.
+  mutating func begin(at now: Duration) {
+    let segment = pool.take() ?? Segment(atMost: settings.batchSize, layout: layout, tagged: settings.isTagged)
+    epochs.retain(epochs.current)
+    open = OpenBatch(segment: segment, epoch: epochs.current, deadline: now + settings.linger)
+    slots.base = segment.base
+    slots.count = 0
+  }
+
+  /// Takes up to `wanted` slots of the open batch, one at least, and counts them.
+  mutating func fill(_ wanted: Int) -> (UnsafeMutableRawPointer, count: Int) {
+    guard var open else { preconditionFailure("no batch is open") }
+    if slots.count == open.segment.capacity {
+      let shift = open.segment.makeRoom(open.head..<slots.count, layout: layout)
+      open.head -= shift
+      slots.count -= shift
+      slots.base = open.segment.base
+    }
+    let count = min(wanted, open.segment.capacity - slots.count)
+    let slot = layout.slot(slots.count, of: open.segment.base)
+    slots.count += count
+    open.counted = slots.count
+    ledger.accepted += count
+    ledger.held += count
+    self.open = open
+    return (slot, count)
+  }
+
+  /// The open batch has grown: closes it when it is full, sees to its deadline when it is not.
+  mutating func filled(_ effects: inout Effects<Waiter>) {
+    guard let open else { return }
+    if openCount >= settings.batchSize {
+      close(.size, &effects)
+    } else if open.weight >= settings.maximumBatchWeight {
+      close(.weight, &effects)
+    } else if open.due == nil {
+      if settings.linger == .zero {
+        openIsDue(&effects)
+      } else {
+        arm(open.deadline, &effects)
+      }
+    }
+  }
+
+  /// The open batch's first message is `linger` old.
+  ///
+  /// The batch goes on growing until a slot takes it.
+  mutating func openIsDue(_ effects: inout Effects<Waiter>) {
+    open?.due = .linger
+    wakeWorkers(&effects)
+  }
+
+  /// Closes the open batch, which is due: for `trigger`, unless it was before.
+  mutating func close(_ trigger: Trigger, _ effects: inout Effects<Waiter>) {
+    guard let batch = sealOpen(trigger) else { return }
+    ready.append(batch)
+    wakeWorkers(&effects)
+  }
+
+  private mutating func sealOpen(_ trigger: Trigger) -> ClosedBatch? {
+    guard let open else { return nil }
+    let batch = ClosedBatch(
+      segment: open.segment, range: open.head..<slots.count, weight: open.weight, epoch: open.epoch,
+      trigger: open.due ?? trigger)
+    forgetOpen()
+    return batch
+  }
+
+  mutating func forgetOpen() {
+    open = nil
+    slots = OpenSlots()
+  }
+
+  /// The oldest batch that is due, if there is one.
+  mutating func takeDue() -> TakenBatch? {
+    guard let batch = ready.popFirst() ?? (open?.due != nil ? sealOpen(.linger) : nil) else { return nil }
+    let reason = abortReason
+    defer { nextSequenceNumber += 1 }
+    if reason == nil {
+      batchesTaken[batch.trigger] += 1
+      ledger.inFlight += batch.range.count
+    }
+    return TakenBatch(
+      segment: batch.segment, range: batch.range, trigger: batch.trigger, sequenceNumber: nextSequenceNumber,
+      epoch: batch.epoch, abort: reason)
+  }
+
+  /// A list of messages that no handler call has had yet needs a number: a part of a batch.
+  mutating func listMade() -> Int {
+    defer { nextSequenceNumber += 1 }
+    return nextSequenceNumber
+  }
+
+  /// The messages of a taken batch have been moved out of its segment.
+  mutating func segmentEmptied(_ segment: Segment) {
+    pool.give(segment)
+  }
+}

@@ -1,0 +1,53 @@
+/// The children of `run()` that take batches, `concurrency` of them.
+struct Workers<Waiter> {
+  /// Those with nothing to do; the last to park is the first to be woken, its caches are the warmest.
+  var parked: [Waiter] = []
+  /// Those that were woken and have not looked yet.
+  var waking = 0
+  /// Those that have not ended.
+  var running = 0
+}
+
+/// What a worker does next.
+enum WorkerOrder {
+  case take(TakenBatch)
+  case park
+  case end
+}
+
+extension Machine {
+  /// A worker has nothing to do, and looks for a batch.
+  mutating func workerLooks(wasWoken: Bool) -> WorkerOrder {
+    countOpen()
+    if wasWoken { workers.waking -= 1 }
+    if let batch = takeDue() {
+      limitHotPath()
+      return .take(batch)
+    }
+    return phase == .open ? .park : .end
+  }
+
+  /// A worker that found nothing brings its continuation; `false` when there is something by now.
+  mutating func workerParks(_ waiter: Waiter) -> Bool {
+    guard phase == .open, ready.isEmpty, open?.due == nil else { return false }
+    workers.parked.append(waiter)
+    return true
+  }
+
+  /// Wakes as many parked workers as there are due batches that nobody is on the way to.
+  mutating func wakeWorkers(_ effects: inout Effects<Waiter>) {
+    let due = ready.count + (open?.due != nil ? 1 : 0)
+    while workers.waking < due, let waiter = workers.parked.popLast() {
+      workers.waking += 1
+      effects.resume(waiter, .look)
+    }
+  }
+
+  /// A worker has come to its end; with the last one, the timer and the supervisor do.
+  mutating func workerEnded(_ effects: inout Effects<Waiter>) {
+    workers.running -= 1
+    guard workers.running == 0 else { return }
+    endTimer(&effects)
+    supervisor.order(&effects)
+  }
+}
