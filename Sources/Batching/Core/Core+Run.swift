@@ -1,0 +1,169 @@
+import ServiceLifecycle
+
+extension Core {
+  /// Works until the end.
+  ///
+  /// As a service it is shut down by the graceful shutdown of the group that it is in.
+  func run(asService: Bool) async throws {
+    guard machine.withLock({ $0.runBegan(now: time.now()) }) else { throw AggregatorError.alreadyRun }
+    guard asService else { return try await work() }
+    try await withGracefulShutdownHandler {
+      try await work()
+    } onGracefulShutdown: {
+      self.shutdown()
+    }
+  }
+
+  /// Children take batches, one keeps time, and this task supervises them.
+  private func work() async throws {
+    let saver = FailureSaver()
+    await withDiscardingTaskGroup { group in
+      group.addTask { await self.keepTime() }
+      for _ in 0..<handling.concurrency {
+        group.addTask { await self.takeBatches(saver: saver) }
+      }
+      // Inside the group, so that the machine hears of a cancellation before the children do.
+      await withTaskCancellationHandler {
+        while let order = await nextOrder() {
+          switch order {
+          case .saveDrops: saver.submit { await self.saveDrops() }
+          case .cancelHandlers: group.cancelAll()
+          }
+        }
+      } onCancel: {
+        ask { $0.abort(.runCancelled, &$1) }
+      }
+    }
+    await saver.finish()
+    machine.withLock { $0.runEnded() }
+    if Task.isCancelled { throw CancellationError() }
+  }
+
+  private func nextOrder() async -> SupervisorOrder? {
+    while true {
+      switch machine.withLock({ $0.supervisorLooks() }) {
+      case .act(let order): return order
+      case .park: _ = await park { $0.supervisorParks($1) }
+      case .end: return nil
+      }
+    }
+  }
+
+  /// The one timer.
+  private func keepTime() async {
+    while true {
+      switch machine.withLock({ $0.timerLooks() }) {
+      case .sleep(let deadline): await sleep(until: deadline)
+      case .park: _ = await park { $0.timerParks($1) }
+      case .end: return
+      }
+    }
+  }
+
+  /// Sleeps, in a child that can be cancelled, until the deadline is there or the machine has an earlier one.
+  private func sleep(until deadline: Duration) async {
+    await withDiscardingTaskGroup { group in
+      group.addTask {
+        do {
+          try await self.time.sleep(until: deadline)
+        } catch {
+          if Task.isCancelled { return }
+        }
+        self.ask { $0.timerFired(now: self.time.now(), &$1) }
+      }
+      _ = await park { $0.timerSleeps($1) }
+      group.cancelAll()
+    }
+  }
+}
+
+// MARK: - Workers
+
+extension Core {
+  /// One of `concurrency` slots: takes batches and settles them, one after the other.
+  private func takeBatches(saver: FailureSaver) async {
+    var order = machine.withLock { $0.workerLooks(wasWoken: false) }
+    while true {
+      switch order {
+      case .take(let taken):
+        let part = unpack(taken)
+        // The usual way of a batch, with one visit to the lock for its end and for the next.
+        let count = part.messages.count
+        let weight = part.weight
+        let abort = taken.abort ?? (Task.isCancelled ? abortReason() : nil)
+        let error = abort == nil ? await call(part) : nil
+        if abort == nil, error == nil {
+          order = ask { machine, effects in
+            machine.attemptEnded(count: count, handled: count, weight: weight, now: time.now(), &effects)
+            machine.batchSettled(epoch: taken.epoch, &effects)
+            return machine.workerLooks(wasWoken: false)
+          }
+          continue
+        }
+        let verdict = error.map { judge(part, threw: $0) } ?? giveUp(part, abort)
+        let inFlight = taken.abort == nil ? count : 0
+        await settle(verdict, epoch: taken.epoch, inFlight: inFlight, saver: saver)
+        order = machine.withLock { $0.workerLooks(wasWoken: false) }
+      case .park:
+        let wasWoken = await park { $0.workerParks($1) }
+        order = machine.withLock { $0.workerLooks(wasWoken: wasWoken) }
+      case .end:
+        ask { $0.workerEnded(&$1) }
+        return
+      }
+    }
+  }
+
+  /// Moves the messages of a taken batch out of its segment, outside the lock, and gives the segment back.
+  private func unpack(_ taken: TakenBatch) -> Part<Message> {
+    let range = taken.range
+    let messages = move(range, outOf: taken.segment)
+    var weights: [Int]?
+    if weight != nil, let tags = taken.segment.tags { weights = range.map { tags[$0].weight } }
+    machine.withLock { $0.segmentEmptied(taken.segment) }
+    return Part(
+      messages: messages, weights: weights, trigger: taken.trigger, sequenceNumber: taken.sequenceNumber)
+  }
+
+  private func move(_ range: Range<Int>, outOf segment: Segment) -> [Message] {
+    let source = segment.base.assumingMemoryBound(to: Message.self) + range.lowerBound
+    return [Message](unsafeUninitializedCapacity: range.count) { buffer, count in
+      buffer.baseAddress?.moveInitialize(from: source, count: range.count)
+      count = range.count
+    }
+  }
+}
+
+// MARK: - Drops
+
+extension Core {
+  /// Gives pushed-out messages to the failure handler until there are none.
+  private func saveDrops() async {
+    while let (taken, failure) = takeDrops() {
+      if let onFailure = handling.onFailure {
+        await onFailure(failure)
+      }
+      ask { $0.dropsSaved(taken, &$1) }
+    }
+  }
+
+  /// Lets go of pushed-out messages that nobody wants to save.
+  func discardDrops() {
+    while let (taken, _) = takeDrops() {
+      ask { $0.dropsSaved(taken, &$1) }
+    }
+  }
+
+  private func takeDrops() -> (TakenDrops, BatchFailure<Message>)? {
+    let (drops, total) = machine.withLock { ($0.dropsTaken(), $0.ledger.dropped) }
+    guard let drops else { return nil }
+    if handling.onFailure == nil { reporter.dropped(drops.count, total: total) }
+    let messages = move(0..<drops.count, outOf: drops.segment)
+    drops.segment.free()
+    return (
+      drops,
+      BatchFailure(
+        messages: messages, error: AggregatorError.dropped, attempts: 0, sequenceNumber: drops.sequenceNumber)
+    )
+  }
+}

@@ -1,0 +1,244 @@
+// MARK: - The hot path
+
+extension Core {
+  /// Appends a message if nothing else has to be looked at; otherwise returns `false` *with the lock held*.
+  @inlinable
+  @inline(__always)
+  func appendOrKeepLock(_ message: Message) -> Bool {
+    machine.lock.pointee.lock()
+    let count = machine.value.pointee.slots.count
+    guard count < machine.value.pointee.slots.limit else { return false }
+    // A limit above zero means that there is memory.
+    let base = machine.value.pointee.slots.base.unsafelyUnwrapped
+    (base + count &* MemoryLayout<Message>.stride).initializeMemory(as: Message.self, to: message)
+    machine.value.pointee.slots.count = count &+ 1
+    machine.lock.pointee.unlock()
+    return true
+  }
+}
+
+// MARK: - Without waiting
+
+extension Core {
+  /// Offers a message to the machine, with the lock held, and releases it.
+  ///
+  /// A sender that `waits` is not refused yet when there is no room.
+  @usableFromInline
+  func offerHoldingLock(_ message: Message, waits: Bool) -> TrySendResult {
+    var weight = 0
+    if let weigh = self.weight {
+      machine.lock.pointee.unlock()
+      weight = max(weigh(message), 0)
+      machine.lock.pointee.lock()
+    }
+    let offer = askHoldingLock { machine, effects in
+      let offer = machine.offered(weight: weight, now: time.now(), &effects)
+      switch offer {
+      case .accepted(let slot, _): slot.initializeMemory(as: Message.self, to: message)
+      case .full where waits: break
+      case .full, .closed, .tooHeavy: machine.sendRefused()
+      }
+      return offer
+    }
+    if discardsDrops { discardDrops() }
+    switch offer {
+    case .accepted: return .accepted
+    case .full: return .full
+    case .closed: return .closed
+    case .tooHeavy: return .tooHeavy
+    }
+  }
+
+  /// Whether pushed-out messages need no saving: nobody asked for them.
+  private var discardsDrops: Bool { overflow == .dropOldest && handling.onFailure == nil }
+}
+
+// MARK: - Waiting
+
+/// How far a send of several messages came.
+@usableFromInline
+enum SendProgress<Message: Sendable> {
+  /// So many were accepted, all there were.
+  case accepted(Int)
+  /// So many were accepted, and then one was refused.
+  case refused(AggregatorError, after: Int)
+  /// So many were accepted, and then some had to wait for room.
+  case waits(WaitingSend<Message>, after: Int)
+}
+
+/// Messages that wait for room, and their place in line.
+@usableFromInline
+struct WaitingSend<Message: Sendable> {
+  let parcel: Parcel
+  let id: Int
+
+  @usableFromInline var count: Int { parcel.count }
+
+  /// Copies messages into memory of their own, which `free(admitted:)` gives back.
+  static func pack(_ messages: UnsafeBufferPointer<Message>, weights: UnsafePointer<Int>?) -> Parcel {
+    let copies = UnsafeMutableBufferPointer<Message>.allocate(capacity: messages.count)
+    _ = copies.initialize(from: messages)
+    var copiedWeights: UnsafeMutablePointer<Int>?
+    if let weights {
+      let target = UnsafeMutablePointer<Int>.allocate(capacity: messages.count)
+      target.initialize(from: weights, count: messages.count)
+      copiedWeights = target
+    }
+    return Parcel(
+      base: UnsafeMutableRawPointer(copies.baseAddress.unsafelyUnwrapped), count: messages.count,
+      weights: copiedWeights)
+  }
+
+  /// Destroys the messages that the machine has not moved out.
+  func free(admitted: Int) {
+    let messages = parcel.base.assumingMemoryBound(to: Message.self)
+    (messages + admitted).deinitialize(count: parcel.count - admitted)
+    messages.deallocate()
+    parcel.weights?.deallocate()
+  }
+}
+
+extension Core {
+  /// The most messages that are accepted in one critical section, and that wait together.
+  @usableFromInline static var longestRun: Int { 1024 }
+
+  /// Sends a message that found no room a moment ago.
+  @usableFromInline
+  func sendSlowly(_ message: Message) async throws {
+    let progress = withUnsafePointer(to: message) { send(UnsafeBufferPointer(start: $0, count: 1)) }
+    switch progress {
+    case .accepted: return
+    case .refused(let error, _): throw error
+    case .waits(let waiting, _):
+      switch await wait(for: waiting) {
+      case .closed: throw AggregatorError.closed
+      case .cancelled: throw CancellationError()
+      default: return
+      }
+    }
+  }
+
+  /// Sends a sequence in order.
+  @inlinable
+  func send(
+    contentsOf messages: some Sequence<Message>
+  ) async throws(AggregatorError) {
+    var sent = 0
+    while let progress = messages.withContiguousStorageIfAvailable({
+      send(UnsafeBufferPointer(rebasing: $0[sent...]))
+    }) {
+      guard let more = try await settle(progress, after: sent) else { return }
+      sent = more
+    }
+    // Not contiguous: gathered by the run. The iterator is the user's, so it never runs under the lock.
+    var iterator = messages.makeIterator()
+    var run: [Message] = []
+    repeat {
+      run.removeAll(keepingCapacity: true)
+      while run.count < Self.longestRun, let message = iterator.next() { run.append(message) }
+      var offset = 0
+      while let more = try await settle(
+        run.withUnsafeBufferPointer({ send(UnsafeBufferPointer(rebasing: $0[offset...])) }), after: sent + offset)
+      {
+        offset = more - sent
+      }
+      sent += run.count
+    } while run.count == Self.longestRun
+  }
+
+  /// Waits if there is something to wait for; returns how many messages have been sent, `nil` for all.
+  @usableFromInline
+  func settle(
+    _ progress: SendProgress<Message>, after sent: Int
+  ) async throws(AggregatorError) -> Int? {
+    switch progress {
+    case .accepted: return nil
+    case .refused(let error, let accepted): throw error.after(sent + accepted)
+    case .waits(let waiting, let accepted):
+      switch await wait(for: waiting) {
+      case .closed(let admitted): throw AggregatorError.closed.after(sent + accepted + admitted)
+      case .cancelled(let admitted): throw AggregatorError.cancelled.after(sent + accepted + admitted)
+      default: return sent + accepted + waiting.count
+      }
+    }
+  }
+
+  /// Sends as much of a buffer as there is room for.
+  @usableFromInline
+  func send(_ messages: UnsafeBufferPointer<Message>) -> SendProgress<Message> {
+    guard messages.count > 0 else { return .accepted(0) }
+    var sent = 0
+    while sent < messages.count {
+      let run = UnsafeBufferPointer(rebasing: messages[sent..<min(sent + Self.longestRun, messages.count)])
+      let progress: SendProgress<Message>
+      if let weight {
+        let weights = run.map { max(weight($0), 0) }
+        progress = weights.withUnsafeBufferPointer { sendRun(run, weights: $0.baseAddress) }
+      } else {
+        progress = sendRun(run, weights: nil)
+      }
+      if discardsDrops { discardDrops() }
+      switch progress {
+      case .accepted: sent += run.count
+      case .refused(let error, let accepted): return .refused(error, after: sent + accepted)
+      case .waits(let waiting, let accepted): return .waits(waiting, after: sent + accepted)
+      }
+    }
+    return .accepted(sent)
+  }
+
+  /// Offers messages until one is refused.
+  ///
+  /// Those that find no room go into a parcel, if the policy is to wait.
+  private func sendRun(_ run: UnsafeBufferPointer<Message>, weights: UnsafePointer<Int>?) -> SendProgress<Message> {
+    ask { machine, effects in
+      var sent = 0
+      while sent < run.count {
+        let offer =
+          if let weights {
+            machine.offered(weight: weights[sent], now: time.now(), &effects)
+          } else {
+            machine.offered(count: run.count - sent, now: time.now(), &effects)
+          }
+        let error: AggregatorError
+        switch offer {
+        case .accepted(let slot, let count):
+          UnsafeMutableRawBufferPointer(start: slot, count: count * MemoryLayout<Message>.stride)
+            .bindMemory(to: Message.self)
+            .baseAddress?.initialize(from: run.baseAddress.unsafelyUnwrapped + sent, count: count)
+          sent += count
+          continue
+        case .full where overflow == .suspend:
+          // A message that will never fit must not stand in line: it is refused once those before it are accepted.
+          let end = weights.flatMap { weights in
+            run.indices[sent...].first { weights[$0] > machine.settings.heaviestMessage }
+          }
+          let rest = WaitingSend<Message>.pack(
+            UnsafeBufferPointer(rebasing: run[sent..<(end ?? run.count)]), weights: weights.map { $0 + sent })
+          return .waits(WaitingSend(parcel: rest, id: machine.senderWaits(rest)), after: sent)
+        case .full: error = .full
+        case .closed: error = .closed
+        case .tooHeavy: error = .tooHeavy
+        }
+        machine.sendRefused()
+        return .refused(error, after: sent)
+      }
+      return .accepted(sent)
+    }
+  }
+
+  /// Waits until all of the parcel is accepted, or the sender is told why not.
+  private func wait(for waiting: WaitingSend<Message>) async -> Wake {
+    let id = waiting.id
+    let wake = await wait {
+      $0.senderAttached(id, $1)
+    } cancel: { [time] in
+      $0.senderCancelled(id, now: time.now(), &$1)
+    }
+    switch wake {
+    case .closed(let admitted), .cancelled(let admitted): waiting.free(admitted: admitted)
+    default: waiting.free(admitted: waiting.count)
+    }
+    return wake
+  }
+}

@@ -1,0 +1,131 @@
+extension Core {
+  /// Settles a batch whose first attempt was no plain success: calls the handler again where the policy says so, and gives up
+  /// what it does not handle.
+  ///
+  /// `inFlight` is how many messages the machine counts as such when it begins.
+  func settle(_ first: Verdict<Message>, epoch: Int, inFlight: Int, saver: FailureSaver) async {
+    var verdict = first
+    var inFlight = inFlight
+    var parts: [Part<Message>] = []  // the next one last
+    while true {
+      ask {
+        $0.attemptEnded(
+          count: inFlight, handled: verdict.handled, weight: verdict.handledWeight, now: time.now(), &$1)
+      }
+      if let failure = verdict.failure {
+        await save(failure, weight: verdict.failureWeight, saver: saver)
+      }
+      if verdict.backOff > .zero, !verdict.next.isEmpty {
+        // Ends early when the task is cancelled; the next look at the machine tells why.
+        try? await time.sleep(until: time.now() + verdict.backOff)
+      }
+      parts.append(contentsOf: verdict.next.reversed())
+      guard let part = parts.popLast() else { break }
+      let abort =
+        Task.isCancelled
+        ? abortReason()
+        : machine.withLock { $0.attemptBegan(count: part.messages.count, isHalf: part.isHalf) }
+      if abort != nil {
+        inFlight = 0
+        verdict = giveUp(part, abort)
+      } else {
+        inFlight = part.messages.count
+        verdict = await call(part).map { judge(part, threw: $0) } ?? Verdict(handled: part)
+      }
+    }
+    ask { $0.batchSettled(epoch: epoch, &$1) }
+  }
+
+  private func save(_ failure: BatchFailure<Message>, weight: Int, saver: FailureSaver) async {
+    reporter.failed(
+      messages: failure.items.count, attempts: failure.attempts, sequenceNumber: failure.sequenceNumber,
+      error: failure.error, isSaved: handling.onFailure != nil)
+    if let onFailure = handling.onFailure {
+      await saver.run { await onFailure(failure) }
+    }
+    ask { $0.failuresSaved(count: failure.items.count, weight: weight, now: time.now(), &$1) }
+  }
+
+  /// Why nothing is to be tried any more, if so.
+  ///
+  /// A child of `run()` may hear of a cancellation before the machine does.
+  func abortReason() -> AbortReason? {
+    machine.withLock { $0.abortReason } ?? (Task.isCancelled ? .runCancelled : nil)
+  }
+
+  /// What becomes of messages that the handler is not to get any more.
+  func giveUp(_ part: Part<Message>, _ abort: AbortReason?) -> Verdict<Message> {
+    Verdict(givenUp: part, (abort ?? .runCancelled).error(over: part.lastError), attempts: part.attempt - 1)
+  }
+
+  /// What becomes of messages for which the handler threw.
+  func judge(_ part: Part<Message>, threw error: any Error) -> Verdict<Message> {
+    Verdict(
+      part, threw: error, policy: handling.retry, abort: abortReason(), random: handling.random,
+      number: { machine.withLock { $0.listMade() } })
+  }
+
+  /// One handler call; returns what it threw.
+  func call(_ part: Part<Message>) async -> (any Error)? {
+    do {
+      if let timeout = handling.timeout {
+        try await call(part, timeout: timeout)
+      } else {
+        try await handling.handler(part.batch)
+      }
+      return nil
+    } catch {
+      return error
+    }
+  }
+
+  private enum TimedCallEvent {
+    case returned
+    case threw(any Error)
+    case timeIsUp
+    case sleepEnded
+  }
+
+  /// A handler call that is cancelled when its time is up.
+  ///
+  /// What it does then counts: it may still return.
+  private func call(_ part: Part<Message>, timeout: Duration) async throws {
+    let deadline = time.now() + timeout
+    try await withThrowingTaskGroup(of: TimedCallEvent.self) { group in
+      group.addTask {
+        do {
+          try await self.handling.handler(part.batch)
+          return .returned
+        } catch {
+          return .threw(error)
+        }
+      }
+      group.addTask {
+        do {
+          try await self.time.sleep(until: deadline)
+          return .timeIsUp
+        } catch {
+          return .sleepEnded
+        }
+      }
+      var isTimedOut = false
+      while let event = try await group.next() {
+        switch event {
+        case .returned:
+          group.cancelAll()
+          return
+        case .threw(let error):
+          group.cancelAll()
+          throw isTimedOut ? AggregatorError.handlerTimedOut.because(error) : error
+        case .timeIsUp:
+          isTimedOut = true
+          group.cancelAll()
+          reporter.timedOut(
+            messages: part.messages.count, attempt: part.attempt, sequenceNumber: part.sequenceNumber)
+        case .sleepEnded:
+          break
+        }
+      }
+    }
+  }
+}

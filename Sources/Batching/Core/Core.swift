@@ -1,0 +1,161 @@
+import Logging
+
+@usableFromInline
+typealias Continuation = UnsafeContinuation<Wake, Never>
+
+/// The shell around the machine: takes the lock, asks the machine, releases the lock, and does what the machine said.
+///
+/// It knows the message type, the clock, the handlers and the logger. Nothing of a user's but the clock is called with the
+/// lock held.
+@usableFromInline
+final class Core<Message: Sendable>: Sendable {
+  @usableFromInline let machine: Guarded<Machine<Continuation>>
+  let time: TimeSource
+  let weight: (@Sendable (Message) -> Int)?
+  let overflow: OverflowPolicy
+  let capacity: Int
+  let handling: Handling<Message>
+  let reporter: Reporter
+
+  init(
+    name: String,
+    configuration: AggregatorConfiguration,
+    clock: any Clock<Duration>,
+    logger: Logger?,
+    random: @escaping @Sendable () -> UInt64,
+    weight: (@Sendable (Message) -> Int)?,
+    handler: @escaping @Sendable (Batch<Message>) async throws -> Void,
+    onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
+  ) throws(AggregatorError) {
+    try configuration.validate(hasWeight: weight != nil)
+    let settings = MachineSettings(configuration)
+    machine = Guarded(Machine(settings: settings, layout: MessageLayout(of: Message.self)))
+    time = TimeSource(clock)
+    self.weight = settings.isWeighted ? weight : nil
+    overflow = configuration.overflow
+    capacity = settings.capacity
+    handling = Handling(
+      retry: configuration.retry, timeout: configuration.handlerTimeout, concurrency: configuration.concurrency,
+      random: random, handler: handler, onFailure: onFailure)
+    reporter = Reporter(name: name, logger: logger)
+  }
+
+  deinit {
+    // All is settled after a run; without one, this is the only place where messages are lost.
+    machine.withLock { machine in
+      let held = machine.statistics().held
+      if held > 0 { reporter.thrownAway(held: held) }
+      var effects = Effects<Continuation>()
+      machine.close(.shutdown, &effects)
+      while let batch = machine.takeDue() {
+        destroy(batch.range, of: batch.segment.base)
+        batch.segment.free()
+      }
+      while let drops = machine.dropsTaken() {
+        destroy(0..<drops.count, of: drops.segment.base)
+        drops.segment.free()
+      }
+      machine.free()
+    }
+  }
+
+  private func destroy(_ range: Range<Int>, of base: UnsafeMutableRawPointer) {
+    let messages = base.assumingMemoryBound(to: Message.self)
+    (messages + range.lowerBound).deinitialize(count: range.count)
+  }
+}
+
+/// What is done with a batch once a worker has it.
+struct Handling<Message: Sendable>: Sendable {
+  let retry: RetryPolicy
+  let timeout: Duration?
+  let concurrency: Int
+  let random: @Sendable () -> UInt64
+  let handler: @Sendable (Batch<Message>) async throws -> Void
+  let onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
+}
+
+extension MachineSettings {
+  init(_ configuration: AggregatorConfiguration) {
+    batchSize = configuration.batchSize
+    linger = configuration.linger
+    concurrency = configuration.concurrency
+    capacity = configuration.effectiveCapacity
+    dropsOldest = configuration.overflow == .dropOldest
+    drainTimeout = configuration.drainTimeout
+    maximumBatchWeight = configuration.maximumBatchWeight ?? .max
+    maximumHeldWeight = configuration.maximumHeldWeight ?? .max
+  }
+}
+
+extension Core {
+  /// Asks the machine, and resumes whom it says once the lock is released.
+  func ask<Answer>(
+    _ question: (inout Machine<Continuation>, inout Effects<Continuation>) -> Answer
+  ) -> Answer {
+    machine.lock.pointee.lock()
+    return askHoldingLock(question)
+  }
+
+  /// The same for a caller that has taken the lock by hand.
+  func askHoldingLock<Answer>(
+    _ question: (inout Machine<Continuation>, inout Effects<Continuation>) -> Answer
+  ) -> Answer {
+    var effects = Effects<Continuation>()
+    let answer = machine.withHeldLock { question(&$0, &effects) }
+    perform(effects)
+    return answer
+  }
+
+  private func perform(_ effects: Effects<Continuation>) {
+    if let first = effects.first { first.waiter.resume(returning: first.wake) }
+    for other in effects.others { other.waiter.resume(returning: other.wake) }
+  }
+
+  /// Suspends until the machine resumes the task, or goes on at once where `park` says `false`.
+  ///
+  /// Returns what `park` said.
+  func park(_ park: (inout Machine<Continuation>, Continuation) -> Bool) async -> Bool {
+    var isParked = false
+    _ = await withUnsafeContinuation { (continuation: Continuation) in
+      isParked = machine.withLock { park(&$0, continuation) }
+      if !isParked { continuation.resume(returning: .look) }
+    }
+    return isParked
+  }
+
+  /// Suspends a task that stands in a line of the machine until it is told what has become of it.
+  ///
+  /// `attach` brings the continuation, or says what has become of the task already; `cancel` may come before it, and
+  /// after the end.
+  func wait(
+    attach: (inout Machine<Continuation>, Continuation) -> Wake?,
+    cancel: @escaping @Sendable (inout Machine<Continuation>, inout Effects<Continuation>) -> Void
+  ) async -> Wake {
+    await withTaskCancellationHandler {
+      await withUnsafeContinuation { (continuation: Continuation) in
+        if let wake = machine.withLock({ attach(&$0, continuation) }) { continuation.resume(returning: wake) }
+      }
+    } onCancel: {
+      ask(cancel)
+    }
+  }
+
+  func statistics() -> AggregatorStatistics {
+    machine.withLock { $0.statistics() }
+  }
+
+  func shutdown() {
+    ask { $0.shutdownAsked(now: time.now(), &$1) }
+  }
+
+  func flush() async throws(CancellationError) {
+    guard let id = ask({ $0.flushAsked(&$1) }) else { return }
+    let wake = await wait {
+      $0.flusherWaits(id, $1)
+    } cancel: {
+      $0.flusherCancelled(id, &$1)
+    }
+    if case .cancelled = wake { throw CancellationError() }
+  }
+}

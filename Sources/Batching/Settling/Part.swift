@@ -1,0 +1,36 @@
+/// A list of messages on its way to being settled: a batch, or what is left of one.
+struct Part<Message: Sendable>: Sendable {
+  var messages: [Message]
+  /// What each weighs; `nil` where nothing is weighed.
+  var weights: [Int]?
+  var trigger: Trigger
+  /// Which handler call the next one is for these messages, from 1.
+  var attempt = 1
+  var sequenceNumber: Int
+  /// Whether it is a half: it has one attempt, and a list of its own.
+  var isHalf = false
+  /// What the last handler call threw.
+  var lastError: (any Error)?
+
+  var weight: Int { weights?.reduce(0, +) ?? 0 }
+
+  var batch: Batch<Message> {
+    Batch(messages: messages, trigger: trigger, attempt: attempt, sequenceNumber: sequenceNumber)
+  }
+
+  func slice(_ range: Range<Int>) -> Part {
+    var part = self
+    part.messages = Array(messages[range])
+    part.weights = weights.map { Array($0[range]) }
+    return part
+  }
+
+  mutating func append(_ offset: Int, of other: Part) {
+    messages.append(other.messages[offset])
+    if let weight = other.weights?[offset] { weights?.append(weight) }
+  }
+
+  func failure(_ error: any Error, attempts: Int) -> BatchFailure<Message> {
+    BatchFailure(messages: messages, error: error, attempts: attempts, sequenceNumber: sequenceNumber)
+  }
+}
