@@ -1,0 +1,70 @@
+import Foundation
+
+/// Where messages come from: what `--from` names.
+public enum Source: Sendable, Hashable, CustomStringConvertible {
+  /// An HTTP server of our own on this address.
+  case http(host: String, port: Int)
+  /// Standard input, one JSON value a line.
+  case standardInput
+
+  /// Reads `http://HOST[:PORT]` or `stdin`.
+  public init(_ text: String) throws(ProgramError) {
+    if text == "stdin" || text == "-" {
+      self = .standardInput
+      return
+    }
+    guard let scheme = text.range(of: "://") else {
+      throw ProgramError("'\(text)' is no source: give http://HOST:PORT or stdin")
+    }
+    guard text[..<scheme.lowerBound] == "http" else {
+      throw ProgramError("'\(text[..<scheme.lowerBound])' is no known kind of source: give http://HOST:PORT or stdin")
+    }
+    var authority = text[scheme.upperBound...]
+    if authority.hasSuffix("/") { authority.removeLast() }
+    if authority.contains(where: { "/?#@".contains($0) }) {
+      throw ProgramError(
+        "'\(text)' says more than where to listen: give http://HOST:PORT; messages are posted to /v1/messages below it")
+    }
+    self = try Self.listening(on: authority, in: text)
+  }
+
+  private static func listening(on authority: Substring, in text: String) throws(ProgramError) -> Source {
+    var host = authority
+    var port: Substring?
+    if authority.first == "[" {
+      // An IPv6 address stands in brackets, because it has colons of its own.
+      guard let end = authority.firstIndex(of: "]") else {
+        throw ProgramError("'\(text)' has a '[' without ']': give http://[ADDRESS]:PORT")
+      }
+      host = authority[authority.index(after: authority.startIndex)..<end]
+      let rest = authority[authority.index(after: end)...]
+      guard rest.isEmpty || rest.first == ":" else {
+        throw ProgramError("'\(text)' has '\(rest)' behind the address: give http://[ADDRESS]:PORT")
+      }
+      port = rest.isEmpty ? nil : rest.dropFirst()
+    } else if let colon = authority.lastIndex(of: ":") {
+      host = authority[..<colon]
+      port = authority[authority.index(after: colon)...]
+      if host.contains(":") {
+        throw ProgramError("'\(text)' has several colons: put an IPv6 address in brackets, http://[ADDRESS]:PORT")
+      }
+    }
+    if host.isEmpty {
+      throw ProgramError(
+        "'\(text)' names no host: give http://127.0.0.1:8080, or http://0.0.0.0:8080 for every interface")
+    }
+    guard let port else { return .http(host: String(host), port: 8080) }
+    guard let number = Int(port), (0...65_535).contains(number) else {
+      throw ProgramError("'\(port)' in '\(text)' is no port: give a number from 0 to 65535 (0 takes a free one)")
+    }
+    return .http(host: String(host), port: number)
+  }
+
+  /// As `--from` takes it.
+  public var description: String {
+    switch self {
+    case .http(let host, let port): host.contains(":") ? "http://[\(host)]:\(port)" : "http://\(host):\(port)"
+    case .standardInput: "stdin"
+    }
+  }
+}

@@ -1,0 +1,46 @@
+/// Numbers with units, as people write them on a command line.
+public enum Units {
+  /// Reads a time: a number and `us`, `ms`, `s`, `m` or `h`; a bare `0` needs no unit.
+  public static func duration(_ text: String) throws(ProgramError) -> Duration {
+    if text == "0" { return .zero }
+    let (number, unit) = split(text)
+    let units: [Substring: Duration] = [
+      "us": .microseconds(1), "µs": .microseconds(1), "ms": .milliseconds(1), "s": .seconds(1), "m": .seconds(60),
+      "h": .seconds(3_600),
+    ]
+    guard let value = Double(number), value.isFinite, value >= 0 else {
+      throw ProgramError("'\(text)' is no time: give a number and its unit, such as 10ms, 1.5s, 500us, 2m or 1h")
+    }
+    guard let one = units[unit] else {
+      throw ProgramError(
+        unit.isEmpty
+          ? "'\(text)' has no unit: give \(text)ms for milliseconds or \(text)s for seconds"
+          : "'\(unit)' in '\(text)' is no unit of time: give us, ms, s, m or h")
+    }
+    guard value * (one / .seconds(1)) <= 3_155_760_000 else {
+      throw ProgramError("'\(text)' is more than a hundred years: give less")
+    }
+    return one * value
+  }
+
+  /// Reads a size in bytes: a number, and `KiB`, `MiB` or `GiB` (or `K`, `M`, `G`) for powers of 1,024.
+  public static func bytes(_ text: String) throws(ProgramError) -> Int {
+    let (number, unit) = split(text)
+    let units: [String: Int] = [
+      "": 1, "b": 1, "k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gib": 1 << 30,
+    ]
+    guard let value = Int(number), value >= 0, let one = units[unit.lowercased()] else {
+      throw ProgramError("'\(text)' is no size: give bytes, or a number with KiB, MiB or GiB, such as 4MiB")
+    }
+    let (bytes, overflow) = value.multipliedReportingOverflow(by: one)
+    guard !overflow, bytes > 0, bytes <= 1 << 34 else {
+      throw ProgramError("'\(text)' is out of range: give 1 byte to 16 GiB")
+    }
+    return bytes
+  }
+
+  private static func split(_ text: String) -> (number: Substring, unit: Substring) {
+    let end = text.firstIndex { !("0"..."9").contains($0) && $0 != "." && $0 != "-" && $0 != "+" } ?? text.endIndex
+    return (text[..<end], text[end...])
+  }
+}

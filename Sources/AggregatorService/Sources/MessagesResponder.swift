@@ -1,0 +1,71 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// Takes requests: reads the body, finds the messages in it, has them stored, and answers after the commit.
+struct MessagesResponder: HTTPResponder {
+  typealias Context = BasicRequestContext
+
+  let intake: RequestIntake
+  let maximumBody: Int
+
+  func respond(to request: Request, context: Context) async throws -> Response {
+    switch request.uri.path {
+    case "/v1/messages":
+      guard request.method == .post else { return Answer.wrongMethod(request.method, allowed: "POST") }
+      return try await store(request)
+    case "/livez":
+      guard request.method == .get else { return Answer.wrongMethod(request.method, allowed: "GET") }
+      return Answer.alive()
+    default:
+      return Answer.notFound(request.uri.path)
+    }
+  }
+
+  private func store(_ request: Request) async throws -> Response {
+    guard let format = Self.format(of: request.headers[.contentType]) else {
+      return Answer.unsupportedType(request.headers[.contentType])
+    }
+    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maximumBody {
+      return Answer.tooLarge(limit: maximumBody)
+    }
+    var request = request
+    let body: ByteBuffer
+    do {
+      body = try await request.collectBody(upTo: maximumBody)
+    } catch is NIOTooManyBytesError {
+      return Answer.tooLarge(limit: maximumBody)
+    } catch let error as HTTPError where error.status == .contentTooLarge {
+      return Answer.tooLarge(limit: maximumBody)
+    }
+    let rows: [Message]
+    do {
+      rows = try Message.all(in: body.readableBytesView, format: format)
+    } catch {
+      return Answer.malformed(error)
+    }
+    if rows.isEmpty, format == .newlineDelimited {
+      return Answer.malformed(MessageSyntaxError(line: 1, column: 1, reason: "the body is empty"))
+    }
+    if rows.count > intake.capacity { return Answer.tooMany(rows.count, capacity: intake.capacity) }
+    switch await intake.store(rows) {
+    case .stored: return Answer.stored(rows.count)
+    case .full: return Answer.unavailable("as many messages are held as may be (--capacity)")
+    case .closing: return Answer.unavailable("the aggregator is shutting down")
+    case .failed: return Answer.unavailable("storing failed, the aggregator's log says why")
+    }
+  }
+
+  /// The format that a media type stands for, whatever its parameters.
+  static func format(of contentType: String?) -> MessageFormat? {
+    guard let contentType else { return nil }
+    let mediaType = contentType.prefix { $0 != ";" }.trimmingCharacters(in: .whitespaces).lowercased()
+    switch mediaType {
+    case "application/json", "text/json": return .json
+    case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
+      return .newlineDelimited
+    default: return nil
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import Batching
+import Logging
+import Synchronization
+
+/// Group commit: requests of many clients are stored in one transaction, and each gets its answer after the commit.
+///
+/// What is aggregated is requests, so that each is stored whole or not at all. A request weighs as much as it has messages,
+/// so that a batch has about `batchSize` of them; one that has more weighs no more than a batch may, and makes a batch of
+/// its own. The messages that are held are counted here, exactly, because one weight cannot be both.
+final class RequestIntake: Sendable {
+  /// What becomes of a request.
+  enum Outcome: Sendable {
+    case stored
+    /// More messages are held than there is room for; the client should come again.
+    case full
+    /// The program is about to end.
+    case closing
+    case failed(any Error)
+  }
+
+  private struct PendingRequest: Sendable {
+    let messages: [Message]
+    let answer: CheckedContinuation<Outcome, Never>
+  }
+
+  private let aggregator: Aggregator<PendingRequest>
+  private let heldMessages = Mutex(0)
+  let capacity: Int
+
+  init(options: ProgramOptions, sink: any Sink, ledger: Ledger, logger: Logger) throws {
+    let batchSize = options.batchSize
+    capacity = options.capacity
+    aggregator = try Aggregator(
+      name: "requests",
+      configuration: AggregatorConfiguration(
+        batchSize: batchSize,
+        linger: options.linger,
+        concurrency: options.concurrency,
+        capacity: options.capacity,
+        overflow: .reject,
+        // Short: a client waits for its answer meanwhile. A longer outage is its to bridge, told by 503 and Retry-After.
+        retry: .exponential(maximumAttempts: 3, initial: .milliseconds(20), maximum: .milliseconds(500)),
+        drainTimeout: options.drainTimeout,
+        maximumBatchWeight: batchSize
+      ),
+      logger: logger,
+      weight: { min($0.messages.count, batchSize) }
+    ) { batch in
+      let messages = batch.flatMap(\.messages)
+      try await sink.write(messages)
+      ledger.stored(messages.count)
+      for request in batch { request.answer.resume(returning: .stored) }
+    } onFailure: { failure in
+      logger.error("storing failed", metadata: ["requests": "\(failure.items.count)", "error": "\(failure.error)"])
+      for item in failure.items {
+        ledger.failed(item.message.messages.count)
+        item.message.answer.resume(returning: .failed(item.error))
+      }
+    }
+  }
+
+  /// Messages that are held now.
+  var held: Int { heldMessages.withLock { $0 } }
+
+  /// Stores the messages of a request; returns when they are durable, or when they will not be stored.
+  func store(_ messages: [Message]) async -> Outcome {
+    guard !messages.isEmpty else { return .stored }
+    let hasRoom = heldMessages.withLock { held in
+      guard messages.count <= capacity - held else { return false }
+      held += messages.count
+      return true
+    }
+    guard hasRoom else { return .full }
+    defer { heldMessages.withLock { $0 -= messages.count } }
+    return await withCheckedContinuation { answer in
+      switch aggregator.trySend(PendingRequest(messages: messages, answer: answer)) {
+      case .accepted: break
+      case .full, .tooHeavy: answer.resume(returning: .full)
+      case .closed: answer.resume(returning: .closing)
+      }
+    }
+  }
+
+  /// Works until its service group shuts down, then stores what is held.
+  func run() async throws {
+    try await aggregator.run()
+  }
+}

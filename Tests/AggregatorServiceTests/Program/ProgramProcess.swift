@@ -1,0 +1,93 @@
+import Foundation
+import GRDB
+import Synchronization
+import Testing
+
+/// The program as its users run it: a process of its own, which the test starts, signals and kills.
+final class ProgramProcess: Sendable {
+  struct Exit: Equatable {
+    var status: Int32
+    var bySignal = false
+  }
+
+  private let process: Process
+  private let errorLines = Mutex("")
+  private let input = Pipe()
+  private let exited = Mutex<Exit?>(nil)
+
+  /// Starts it.
+  init(_ arguments: [String], environment: [String: String] = [:], input file: String? = nil) throws {
+    process = Process()
+    // The test bundle lies beside the program.
+    let tests = URL(fileURLWithPath: CommandLine.arguments[0])
+    process.executableURL = tests.deletingLastPathComponent().appendingPathComponent("aggregator")
+    process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    if let file {
+      process.standardInput = FileHandle(forReadingAtPath: file)
+    } else {
+      process.standardInput = input
+    }
+    let errors = Pipe()
+    process.standardError = errors
+    process.standardOutput = FileHandle.nullDevice
+    errors.fileHandleForReading.readabilityHandler = { [self] handle in
+      let data = handle.availableData
+      if data.isEmpty {
+        handle.readabilityHandler = nil
+      } else {
+        errorLines.withLock { $0 += String(decoding: data, as: UTF8.self) }
+      }
+    }
+    process.terminationHandler = { [self] process in
+      exited.withLock {
+        $0 = Exit(status: process.terminationStatus, bySignal: process.terminationReason == .uncaughtSignal)
+      }
+    }
+    try process.run()
+  }
+
+  deinit {
+    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+  }
+
+  /// What it has written to standard error.
+  var errors: String { errorLines.withLock { $0 } }
+
+  func signal(_ number: Int32) {
+    kill(process.processIdentifier, number)
+  }
+
+  func write(_ text: String) throws {
+    try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
+  }
+
+  /// Bytes that the test has written and the program has not read.
+  var unreadInput: Int {
+    var count: Int32 = 0
+    _ = ioctl(input.fileHandleForWriting.fileDescriptor, UInt(FIONREAD), &count)
+    return Int(count)
+  }
+
+  /// Waits until it has ended.
+  func exit() async throws -> Exit {
+    try await eventually("the program ends; it wrote: \(errors)") { exited.withLock { $0 != nil } }
+    return try #require(exited.withLock { $0 })
+  }
+
+  /// Waits until it has said where it listens; returns the port.
+  func port() async throws -> Int {
+    var found: Int?
+    try await eventually("the program listens") {
+      if let exit = exited.withLock({ $0 }) { throw NotInTime(description: "it ended with \(exit): \(errors)") }
+      found = errors.firstMatch(of: /taking messages at http:\/\/[^\/]*:(\d+)\//).flatMap { Int($0.1) }
+      return found != nil
+    }
+    return try #require(found)
+  }
+}
+
+/// The messages in a database, as another program sees them.
+func storedMessages(_ path: String) throws -> [String] {
+  try DatabaseQueue(path: path).read { try String.fetchAll($0, sql: "SELECT body FROM messages ORDER BY id") }
+}
