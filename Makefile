@@ -1,0 +1,43 @@
+# `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
+.PHONY: run test format lint bench release examples tools
+
+FROM ?= http://127.0.0.1:8080
+TO ?= sqlite:messages.db
+sources = Package.swift Sources Tests Examples/Package.swift Examples/Sources Benchmarks/Package.swift Benchmarks/Sources
+
+# Takes messages over HTTP and stores them in SQLite, until Ctrl-C.
+run: tools
+	@echo "swift build -c release --product aggregator    (the first time, several minutes)"
+	@swift build -c release --product aggregator
+	@echo
+	@echo "Try it from another terminal:"
+	@echo "  curl -H 'Content-Type: application/json' -d '{\"hello\":\"world\"}' $(FROM)/v1/messages"
+	@echo "  curl -H 'Content-Type: application/x-ndjson' --data-binary @messages.ndjson $(FROM)/v1/messages"
+	@echo
+	@exec "$$(swift build -c release --show-bin-path)/aggregator" --from $(FROM) --to $(TO)
+
+# All tests; those of the program start the program.
+test: tools
+	swift build --build-tests
+	swift test --skip-build
+
+format:
+	swift format --in-place --recursive $(sources)
+
+lint:
+	swift format lint --strict --recursive $(sources)
+
+# What handing over a message costs, beside appending it to an array.
+bench: tools
+	swift run -c release --package-path Benchmarks HandOver
+
+# The program with the Swift runtime in it: it needs no Swift where it runs.
+release: tools
+	swift build -c release --product aggregator --static-swift-stdlib
+
+examples: tools
+	swift build --package-path Examples
+
+tools:
+	@command -v swift >/dev/null || { echo "Swift 6.3 or later is needed: https://www.swift.org/install"; exit 1; }
+	@scripts/install.sh libsqlite3-dev
