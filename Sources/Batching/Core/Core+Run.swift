@@ -26,6 +26,7 @@ extension Core {
       await withTaskCancellationHandler {
         while let order = await nextOrder() {
           switch order {
+          case .saveDrops where discardsDrops: discardDrops()
           case .saveDrops: saver.submit { await self.saveDrops() }
           case .cancelHandlers: group.cancelAll()
           }
@@ -140,9 +141,7 @@ extension Core {
   /// Gives pushed-out messages to the failure handler until there are none.
   private func saveDrops() async {
     while let (taken, failure) = takeDrops() {
-      if let onFailure = handling.onFailure {
-        await onFailure(failure)
-      }
+      await handling.onFailure?(failure)
       ask { $0.dropsSaved(taken, &$1) }
     }
   }

@@ -50,7 +50,7 @@ extension Core {
   }
 
   /// Whether pushed-out messages need no saving: nobody asked for them.
-  private var discardsDrops: Bool { overflow == .dropOldest && handling.onFailure == nil }
+  var discardsDrops: Bool { overflow == .dropOldest && handling.onFailure == nil }
 }
 
 // MARK: - Waiting
