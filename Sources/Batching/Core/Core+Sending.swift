@@ -28,6 +28,8 @@ extension Core {
     var weight = 0
     if let weigh = self.weight {
       machine.lock.pointee.unlock()
+      // A message is weighed once; one that may wait is weighed where it waits.
+      if waits { return .full }
       weight = max(weigh(message), 0)
       machine.lock.pointee.lock()
     }

@@ -85,6 +85,13 @@ extension AggregatorError: Hashable {
   public func hash(into hasher: inout Hasher) { hasher.combine(code) }
 }
 
+extension AggregatorError {
+  /// Lets `catch AggregatorError.full` mean an error with that code.
+  public static func ~= (pattern: AggregatorError, error: any Error) -> Bool {
+    (error as? AggregatorError) == pattern
+  }
+}
+
 extension AggregatorError: CustomStringConvertible {
   /// The code and the message.
   public var description: String {

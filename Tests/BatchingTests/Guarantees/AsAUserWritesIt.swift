@@ -70,4 +70,27 @@ struct AsAUserWritesIt {
 
     #expect(await database.rows == (0..<250).map { Event(id: $0) })
   }
+
+  @Test
+  func anErrorIsCaughtByItsCode() async throws {
+    let aggregator = try Aggregator<Event>(configuration: .init(batchSize: 1, capacity: 1, overflow: .reject)) { _ in }
+    try await aggregator.send(Event(id: 1))
+    var caught: [String] = []
+    do {
+      try await aggregator.send(Event(id: 2))
+    } catch AggregatorError.closed {
+      caught.append("closed")
+    } catch AggregatorError.full {
+      caught.append("full")
+    }
+    do {
+      throw CancellationError()
+    } catch AggregatorError.full {
+      caught.append("another error")
+    } catch {
+      caught.append("none of ours")
+    }
+    #expect(caught == ["full", "none of ours"])
+    try await whileRunning(aggregator) { _ in }
+  }
 }

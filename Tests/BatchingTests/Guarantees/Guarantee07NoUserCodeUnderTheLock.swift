@@ -32,6 +32,27 @@ struct Guarantee07NoUserCodeUnderTheLock {
   }
 
   @Test
+  func aMessageIsWeighedOnceThoughItWaits() async throws {
+    let weighed = Watched<[Int]>([])
+    let rig = try Rig(
+      .init(batchSize: 1, capacity: 1, maximumBatchWeight: 100),
+      weight: { message in
+        weighed.change { $0.append(message) }
+        return message
+      })
+    try await rig.run { rig in
+      try await rig.aggregator.send(1)
+      let call = try await rig.handler.call(0)
+      let waiting = Begun { try await rig.aggregator.send(2) }
+      try await eventually("it waits") { rig.aggregator.statistics.waitingSenders == 1 }
+      call.succeed()
+      try await waiting.value
+      #expect(rig.aggregator.trySend(3) == .full)
+    }
+    #expect(weighed.current == [1, 2, 3])
+  }
+
+  @Test
   func theIteratorOfASequenceMaySend() async throws {
     let aggregator = try Aggregator<Int>(configuration: .init(batchSize: 3)) { _ in }
     let finished = Watched(false)
