@@ -5,7 +5,7 @@
 ///
 /// A `\u` escape may stand for half a surrogate pair, as the grammar of RFC 8259 has it; text must be valid UTF-8.
 struct JSONScanner {
-  /// How deep arrays and objects may nest.
+  /// How deep arrays and objects may nest; `objects` has a bit for each level.
   static let deepest = 512
 
   struct Failure: Error {
@@ -16,8 +16,12 @@ struct JSONScanner {
   let bytes: UnsafeBufferPointer<UInt8>
   private(set) var offset: Int
   private let end: Int
-  /// The containers around the offset, the innermost last: whether each is an object.
-  private var isObject: [Bool] = []
+  /// How many containers are around the offset.
+  private var depth = 0
+  /// A bit for each of them: whether it is an object.
+  ///
+  /// It lies in the scanner, so that a line costs no allocation.
+  private var objects = InlineArray<8, UInt64>(repeating: 0)
 
   /// Scans the bytes of a range; offsets count from the start of all bytes.
   init(_ bytes: UnsafeBufferPointer<UInt8>, range: Range<Int>) {
@@ -45,17 +49,17 @@ struct JSONScanner {
 
   /// Passes one value, which begins at the offset.
   mutating func passValue() throws(Failure) {
-    let depth = isObject.count
+    let outside = depth
     repeat {
       // A value begins here.
       guard offset < end else { throw failure("a value") }
       switch bytes[offset] {
       case UInt8(ascii: "{"):
         try open(object: true)
-        if pass(UInt8(ascii: "}")) { isObject.removeLast() } else { try passKey(); continue }
+        if pass(UInt8(ascii: "}")) { depth -= 1 } else { try passKey(); continue }
       case UInt8(ascii: "["):
         try open(object: false)
-        if pass(UInt8(ascii: "]")) { isObject.removeLast() } else { continue }
+        if pass(UInt8(ascii: "]")) { depth -= 1 } else { continue }
       case UInt8(ascii: "\""): try passString()
       case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): try passNumber()
       case UInt8(ascii: "t"): try passLiteral("true")
@@ -64,22 +68,25 @@ struct JSONScanner {
       default: throw failure("a value")
       }
       // A value has ended, and with it perhaps containers.
-      try leaveContainers(downTo: depth)
-    } while isObject.count > depth
+      try leaveContainers(downTo: outside)
+    } while depth > outside
   }
 
   private mutating func open(object: Bool) throws(Failure) {
-    guard isObject.count < Self.deepest else {
+    guard depth < Self.deepest else {
       throw Failure(offset: offset, reason: "arrays and objects nest deeper than \(Self.deepest)")
     }
-    isObject.append(object)
+    let bit: UInt64 = 1 << UInt64(depth & 63)
+    if object { objects[depth >> 6] |= bit } else { objects[depth >> 6] &= ~bit }
+    depth += 1
     offset += 1
     skipWhiteSpace()
   }
 
   /// Behind a value: passes closing brackets, up to the next value that is due or the end of the outermost container.
-  private mutating func leaveContainers(downTo depth: Int) throws(Failure) {
-    while isObject.count > depth, let inObject = isObject.last {
+  private mutating func leaveContainers(downTo outside: Int) throws(Failure) {
+    while depth > outside {
+      let inObject = objects[(depth - 1) >> 6] >> UInt64((depth - 1) & 63) & 1 == 1
       skipWhiteSpace()
       if pass(UInt8(ascii: ",")) {
         skipWhiteSpace()
@@ -89,7 +96,7 @@ struct JSONScanner {
       guard pass(inObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) else {
         throw failure(inObject ? "',' or '}' behind the value" : "',' or ']' behind the element")
       }
-      isObject.removeLast()
+      depth -= 1
     }
   }
 
@@ -106,7 +113,7 @@ struct JSONScanner {
     let matches = literal.withUTF8Buffer { expected in
       end - start >= expected.count && expected.indices.allSatisfy { bytes[start + $0] == expected[$0] }
     }
-    guard matches else { throw failure("a value") }
+    guard matches else { throw failure("a value (of the words only true, false and null, in lower case)") }
     offset += literal.utf8CodeUnitCount
   }
 
@@ -218,7 +225,9 @@ struct JSONScanner {
     let byte = bytes[offset]
     let found =
       switch byte {
-      case 0x0A: "the end of the line"
+      case 0x0A, 0x0D: "the end of the line"
+      case 0x20: "a space"
+      case 0x09: "a tab"
       case 0x21...0x7E: "'\(Character(Unicode.Scalar(byte)))'"
       default: "the byte 0x\(byte < 16 ? "0" : "")\(String(byte, radix: 16, uppercase: true))"
       }

@@ -53,7 +53,9 @@ enum MessageReader {
     var start = 0
     while start < bytes.count {
       let end = bytes[start...].firstIndex(of: 0x0A) ?? bytes.count
-      var scanner = JSONScanner(bytes, range: start..<end)
+      // The CR of a CR LF is no part of the line: errors at its end name the column that an editor shows.
+      let isCarriageReturn = end > start && bytes[end - 1] == 0x0D
+      var scanner = JSONScanner(bytes, range: start..<(isCarriageReturn ? end - 1 : end))
       scanner.skipWhiteSpace()
       if !scanner.isAtEnd {
         messages.append(try value(&scanner))

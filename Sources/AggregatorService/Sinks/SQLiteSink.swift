@@ -6,7 +6,7 @@ import GRDB
 /// The table is `messages(id INTEGER PRIMARY KEY, received_at INTEGER NOT NULL, body TEXT NOT NULL)`; `received_at` counts
 /// microseconds since 1970-01-01 UTC. Readers may use the database meanwhile (WAL).
 final class SQLiteSink: Sink {
-  private static let columns = ["id INTEGER", "received_at INTEGER", "body TEXT"]
+  private static let columns = ["id INTEGER PRIMARY KEY", "received_at INTEGER", "body TEXT"]
 
   private let pool: DatabasePool
   private let path: String
@@ -52,8 +52,18 @@ final class SQLiteSink: Sink {
             id INTEGER PRIMARY KEY, received_at INTEGER NOT NULL, body TEXT NOT NULL
           )
           """)
+      // Such a thing is taken for the table by IF NOT EXISTS, has its columns, and refuses every batch.
+      let kind = try Row.fetchOne(
+        database, sql: "SELECT type, wr FROM pragma_table_list('messages') WHERE schema = 'main'")
+      guard let kind, kind["type"] == "table", kind["wr"] == 0 else {
+        throw ProgramError(
+          "'messages' there is a view or a table WITHOUT ROWID, into which nothing can be written; rename it, or give "
+            + "another file")
+      }
+      // Without its key, `id` would be null in each row.
       let found = try Row.fetchAll(database, sql: "PRAGMA table_info(messages)").map { column in
         "\(column["name"] as String) \((column["type"] as String).uppercased())"
+          + (column["pk"] == 0 ? "" : " PRIMARY KEY")
       }
       guard found == columns else {
         throw ProgramError(

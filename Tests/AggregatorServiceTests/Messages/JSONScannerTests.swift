@@ -24,6 +24,7 @@ struct JSONScannerTests {
     "null", "true", "false", "0", "-0", "-1", "10", "1.5", "-0.0", "1e9", "1E+9", "1e-9", "0e0", "0.1e1",
     "123456789012345678901234567890.123456789012345678901234567890e400", #""""#, #""a""#, #""\"\\\/\b\f\n\r\t""#,
     #""\u0000\uD83D\uDE00\ud800""#, "\"\u{7F}é€😀\u{10FFFF}\"", "[]", "{}", "[1]", "[1,2]", " [ 1 , 2 ] ", "[[],{}]",
+    #""\udc00\ud800""#, #""\uABCDef""#, "\"\u{2028}\u{FFFF}\"", "1e400", "-0e-0", "[[[]],[{}],{\"a\":{}}]",
     #"{"":0}"#, #"{"a":1,"a":2}"#, #"{ "a" : [ { "b" : null } ] }"#, "\t\n\r 1 \t\n\r",
   ])
   func `these are JSON`(text: String) {
@@ -35,8 +36,11 @@ struct JSONScannerTests {
     "1e+", "0x1", "1 2", "1,", ",1", "'a'", "a", #"""#, #""a"#, #""\""#, #""\x""#, #""\u12""#, #""\u12G4""#, #""\"#,
     "\"\n\"", "\"\t\"", "\"\u{0}\"", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[1}", "{", "}", "{1:1}", "{a:1}",
     #"{"a"}"#, #"{"a":}"#, #"{"a":1,}"#, #"{"a":1"#, #"{"a" 1}"#, #"{,}"#, #"{"a":1]"#, "[]]", "{}}", "// c\n1",
-    "/**/1",
-    "\u{FEFF}1", "1\u{0}", "\u{A0}1",
+    "/**/1", "\u{FEFF}1", "1\u{0}", "\u{A0}1", "\u{C}1", "\u{2028}1", "--1", "1.2.3", "1eE2", "1e1.0", "-a", "tru",
+    "nulL",
+    "[,]", "[1,,2]", "[1;2]", #"{"a":1,,"b":2}"#, #"{"a"::1}"#, #"{"a":1 "b":2}"#, #"{"a":1;"b":2}"#, #"{"a",1}"#,
+    #"["a"#, #"{"a"#, #"{"a":"#, #"{"a":1,"#, #"{null:1}"#, "[{]}", "[[]", "{[}", #""\U0041""#, #""\u""#, #""\u 041""#,
+    #""a"b"#, "\"\u{1F}\"", "\"a\r\"",
   ])
   func `these are not JSON`(text: String) {
     #expect(!isJSON(Array(text.utf8)))
@@ -60,6 +64,37 @@ struct JSONScannerTests {
       #expect(isJSON(nested(JSONScanner.deepest)))
       #expect(!isJSON(nested(JSONScanner.deepest + 1)))
       #expect(!isJSON(Array(String(repeating: open, count: 1_000_000).utf8)))
+    }
+  }
+
+  @Test func `what surrounds a value is told from objects and arrays at every depth`() {
+    // 64 is where the bits of one word end.
+    for depth in [1, 2, 63, 64, 65, 127, 128, 129, 511, 512] {
+      for flipped in [0, depth / 2, depth - 1] {
+        func nested(closing wrong: Int?) -> [UInt8] {
+          let objects = (0..<depth).map { ($0 % 3 == 0) != ($0 == flipped) }
+          let open = objects.map { $0 ? #"{"a":"# : "[" }.joined()
+          let close = objects.indices.reversed().map { (objects[$0] != ($0 == wrong)) ? "}" : "]" }.joined()
+          return Array((open + "0" + close).utf8)
+        }
+        #expect(isJSON(nested(closing: nil)))
+        #expect(!isJSON(nested(closing: flipped)))
+      }
+    }
+  }
+
+  @Test(arguments: 0..<10)
+  func `messages are exact slices of what was sent`(seed: UInt64) throws {
+    var random = Splitmix(state: seed)
+    for round in 0..<50 {
+      let sent = (0..<Int.random(in: 0...5, using: &random)).map { _ in
+        document(&random, depth: 3).trimmingCharacters(in: .whitespacesAndNewlines)
+      }
+      let array = Array((" [ " + sent.joined(separator: " ,\n") + "]\n").utf8)
+      #expect(try Message.all(in: array, format: .json).map(\.body) == sent, "seed \(seed), round \(round)")
+      let lines = sent.map { $0.replacing("\n", with: " ") }
+      let body = Array(lines.joined(separator: " \r\n\n").utf8)
+      #expect(try Message.all(in: body, format: .newlineDelimited).map(\.body) == lines, "seed \(seed), round \(round)")
     }
   }
 

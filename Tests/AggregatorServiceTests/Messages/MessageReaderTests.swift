@@ -53,6 +53,17 @@ struct MessageReaderTests {
       ("[1", .json, 1, 3, "expected ',' or ']' behind the element, found the end"),
       ("\"abc", .json, 1, 1, "a string that begins here does not end"),
       ("\u{FEFF}{}", .json, 1, 1, "expected a value, found a byte order mark; leave it out"),
+      ("\"é\u{1}\"", .json, 1, 3, "a control character in a string; write it as an escape, such as \\n or \\u0000"),
+      ("[\"a\",\r\n \"\\x\"]", .json, 2, 3, "there is no such escape; write a backslash as \\\\"),
+      ("\"ab\\u12\"", .json, 1, 4, "\\u must be followed by four hexadecimal digits"),
+      ("- 1", .json, 1, 2, "expected a digit, found a space"),
+      (
+        "[1, nul]", .json, 1, 5,
+        "expected a value (of the words only true, false and null, in lower case), found 'n'"
+      ),
+      ("1\r\n{\"a\":\r\n", .newlineDelimited, 2, 6, "expected a value, found the end"),
+      ("1\r\n\"abc\r\n2\r\n", .newlineDelimited, 2, 1, "a string that begins here does not end"),
+      ("\u{FEFF}1\n", .newlineDelimited, 1, 1, "expected a value, found a byte order mark; leave it out"),
       ("1\n2\n{\"a\" 1}\n", .newlineDelimited, 3, 6, "expected ':' behind the key, found '1'"),
       ("1\n{\"a\":\n1}\n", .newlineDelimited, 2, 6, "expected a value, found the end"),
       ("1 2\n", .newlineDelimited, 1, 3, "expected the end of the line behind the value, found '2'"),
@@ -62,5 +73,22 @@ struct MessageReaderTests {
     text: String, format: MessageFormat, line: Int, column: Int, reason: String
   ) {
     #expect(error(text, format) == MessageSyntaxError(line: line, column: column, reason: reason))
+  }
+
+  @Test func `bytes that are not UTF-8, and nesting too deep, are shown where they begin`() {
+    func error(_ bytes: [UInt8]) -> MessageSyntaxError? {
+      do throws(MessageSyntaxError) {
+        _ = try Message.all(in: bytes, format: .newlineDelimited)
+        return nil
+      } catch {
+        return error
+      }
+    }
+    // A whole é, then the first two bytes of a euro sign.
+    let torn = Array("1\n\"é".utf8) + [0xE2, 0x82] + Array("\"\n".utf8)
+    #expect(error(torn) == MessageSyntaxError(line: 2, column: 3, reason: "the text is not UTF-8"))
+    #expect(
+      error(Array(repeating: UInt8(ascii: "["), count: 600))
+        == MessageSyntaxError(line: 1, column: 513, reason: "arrays and objects nest deeper than 512"))
   }
 }

@@ -93,6 +93,47 @@ struct SQLiteSinkTests {
     try await sink.close()
   }
 
+  @Test func `a database that is read-only for a while is gone on with`() async throws {
+    let sink = try SQLiteSink(path: path)
+    _ = try sink.writerPragma("query_only = 1")
+    let error = await #expect(throws: SinkError.self) { try await sink.write(messages(["1", "2"])) }
+    #expect(error?.isRetryable == true)
+    _ = try sink.writerPragma("query_only = 0")
+    try await sink.write(messages(["1", "2"]))
+    try await sink.close()
+    #expect(try stored(path) == ["1", "2"])
+  }
+
+  @Test func `while another program writes it, it is busy, which passes`() async throws {
+    let sink = try SQLiteSink(path: path)
+    var configuration = Configuration()
+    configuration.allowsUnsafeTransactions = true  // It stays open from one call to the next.
+    let other = try DatabaseQueue(path: path, configuration: configuration)
+    try await other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+    let error = await #expect(throws: SinkError.self) { try await sink.write(messages(["1"])) }
+    #expect(error?.isRetryable == true)
+    try await other.writeWithoutTransaction { try $0.execute(sql: "COMMIT") }
+    try await sink.write(messages(["1"]))
+    try await sink.close()
+    #expect(try stored(path) == ["1"])
+  }
+
+  @Test(arguments: [
+    ("CREATE TABLE messages (id INTEGER, received_at INTEGER, body TEXT)", "other columns (id INTEGER, received_at"),
+    (
+      "CREATE TABLE messages (id INTEGER PRIMARY KEY, received_at INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
+      "a view or a table WITHOUT ROWID"
+    ),
+    (
+      "CREATE TABLE t (id INTEGER PRIMARY KEY, received_at INTEGER, body TEXT); CREATE VIEW messages AS SELECT * FROM t",
+      "a view or a table WITHOUT ROWID"
+    ),
+  ])
+  func `what has the columns and yet takes no rows is refused at once`(schema: String, words: String) throws {
+    try DatabaseQueue(path: path).write { try $0.execute(sql: schema) }
+    #expect(performing: { _ = try SQLiteSink(path: path) }, throws: { "\($0)".contains(words) })
+  }
+
   @Test func `what cannot be opened is said in words`() throws {
     try Data("this is no database, whatever its name is; it is text".utf8).write(to: URL(fileURLWithPath: path))
     try FileManager.default.createDirectory(atPath: folder.file("sub"), withIntermediateDirectories: true)
