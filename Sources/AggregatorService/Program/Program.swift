@@ -2,6 +2,7 @@ import Batching
 import Foundation
 public import Logging
 import ServiceLifecycle
+import Synchronization
 import UnixSignals
 
 /// The program: opens the sink, takes messages from the source until it is told to stop, stores what it has taken, and says
@@ -69,7 +70,9 @@ public struct Program: Sendable {
 
   private func serve(host: String, port: Int, sink: any Sink, ledger: Ledger) async throws -> ExitCode {
     let intake = try RequestIntake(options: options, sink: sink, ledger: ledger, logger: logger)
+    let hasListened = Atomic(false)
     let source = HTTPSource(host: host, port: port, options: options, intake: intake, logger: logger) { port in
+      hasListened.store(true, ordering: .relaxed)
       let address = Source.http(host: host, port: port)
       console.say("aggregator: taking messages at \(address)/v1/messages, storing them in \(options.target)")
     }
@@ -82,7 +85,8 @@ public struct Program: Sendable {
         await group.triggerGracefulShutdown()
       }
     } catch {
-      throw HTTPSource.explain(error, host: host, port: port)
+      throw hasListened.load(ordering: .relaxed)
+        ? ProgramError("the server ended: \(error)") : HTTPSource.explain(error, host: host, port: port)
     }
     return .success
   }
