@@ -11,7 +11,7 @@ final class ProgramProcess: Sendable {
   }
 
   private let process: Process
-  private let errorLines = Mutex("")
+  private let folder: TemporaryFolder
   private let input = Pipe()
   private let exited = Mutex<Exit?>(nil)
 
@@ -28,17 +28,13 @@ final class ProgramProcess: Sendable {
     } else {
       process.standardInput = input
     }
-    let errors = Pipe()
-    process.standardError = errors
+    // A file and no pipe: the end of a pipe is only seen when every process that was started meanwhile has let go of it,
+    // and its last bytes may come after the end of the process.
+    folder = try TemporaryFolder()
+    let errors = URL(fileURLWithPath: folder.file("errors"))
+    try Data().write(to: errors)
+    process.standardError = try FileHandle(forWritingTo: errors)
     process.standardOutput = FileHandle.nullDevice
-    errors.fileHandleForReading.readabilityHandler = { [self] handle in
-      let data = handle.availableData
-      if data.isEmpty {
-        handle.readabilityHandler = nil
-      } else {
-        errorLines.withLock { $0 += String(decoding: data, as: UTF8.self) }
-      }
-    }
     process.terminationHandler = { [self] process in
       exited.withLock {
         $0 = Exit(status: process.terminationStatus, bySignal: process.terminationReason == .uncaughtSignal)
@@ -52,7 +48,10 @@ final class ProgramProcess: Sendable {
   }
 
   /// What it has written to standard error.
-  var errors: String { errorLines.withLock { $0 } }
+  var errors: String {
+    let data = FileManager.default.contents(atPath: folder.file("errors")) ?? Data()
+    return String(decoding: data, as: UTF8.self)
+  }
 
   func signal(_ number: Int32) {
     kill(process.processIdentifier, number)
