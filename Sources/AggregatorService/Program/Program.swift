@@ -82,6 +82,7 @@ public struct Program: Sendable {
       try await untilSignalled {
         try await group.run()
       } stop: { _ in
+        intake.stopTaking()
         await group.triggerGracefulShutdown()
       }
     } catch {

@@ -49,8 +49,20 @@ enum Answer {
     error(.methodNotAllowed, "\(method.rawValue) is not for this path; use \(allowed)", [.allow: allowed])
   }
 
-  static func unavailable(_ why: String) -> Response {
-    error(.serviceUnavailable, "\(why); nothing of this request was stored, send it again later", [.retryAfter: "1"])
+  static func unavailable(_ why: String, closes: Bool = false) -> Response {
+    error(
+      .serviceUnavailable, "\(why); nothing of this request was stored, send it again later",
+      closes ? [.retryAfter: "1", .connection: "close"] : [.retryAfter: "1"])
+  }
+
+  static func closing() -> Response {
+    unavailable("the aggregator is shutting down", closes: true)
+  }
+
+  static func refused() -> Response {
+    error(
+      .internalServerError,
+      "the store refuses this request, the aggregator's log says why; sending it again will not help")
   }
 
   private static func error(

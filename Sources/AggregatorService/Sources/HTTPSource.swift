@@ -23,7 +23,7 @@ struct HTTPSource {
       responder: MessagesResponder(intake: intake, maximumBody: maximumBody),
       server: .http1(
         configuration: .init(
-          additionalChannelHandlers: [ConnectionHandler(maximumBody: maximumBody)], idleTimeout: .seconds(60))),
+          additionalChannelHandlers: [ConnectionHandler()], idleTimeout: .seconds(60))),
       configuration: ApplicationConfiguration(address: .hostname(host, port: port)),
       services: [IntakeService(intake: intake)],
       onServerRunning: { channel in onListening(channel.localAddress?.port ?? 0) },

@@ -24,25 +24,34 @@ struct LineSource {
   }
 
   /// Reads to the end of the input, or until it is stopped.
+  ///
+  /// A line that is not whole when it is stopped is left out: its beginning may be a message too, but not the one that was
+  /// meant.
   mutating func run() async throws {
     var splitter = LineSplitter(longestLine: longestLine)
     while true {
-      let bytes = try await input.next()
-      for piece in bytes.isEmpty ? splitter.finish() : splitter.add(bytes[...]) {
-        switch piece {
-        case .lines(let lines): try await take(lines)
-        case .tooLong:
-          line += 1
-          complain("it is longer than \(longestLine) bytes; raise --max-body")
-        }
+      switch try await input.next() {
+      case .bytes(let bytes): try await take(splitter.add(bytes[...]))
+      case .end: return try await take(splitter.finish())
+      case .stopped: return
       }
-      if bytes.isEmpty { return }
+    }
+  }
+
+  private mutating func take(_ pieces: [LineSplitter.Piece]) async throws {
+    for piece in pieces {
+      switch piece {
+      case .lines(let lines): try await take(lines)
+      case .tooLong:
+        line += 1
+        complainOfLength()
+      }
     }
   }
 
   private mutating func take(_ lines: [UInt8]) async throws {
     // As a rule all are well-formed, and are read in one go.
-    if let rows = try? Message.all(in: lines, format: .newlineDelimited) {
+    if let rows = try? Message.all(in: lines, format: .newlineDelimited), rows.allSatisfy(isShortEnough) {
       line += lines.count { $0 == 0x0A } + (lines.last == 0x0A ? 0 : 1)
       if !rows.isEmpty { try await send(rows) }
       return
@@ -53,13 +62,20 @@ struct LineSource {
       let end = rest.firstIndex(of: 0x0A).map { $0 + 1 } ?? rest.endIndex
       line += 1
       do throws(MessageSyntaxError) {
-        rows += try Message.all(in: rest[..<end], format: .newlineDelimited)
+        let found = try Message.all(in: rest[..<end], format: .newlineDelimited)
+        if found.allSatisfy(isShortEnough) { rows += found } else { complainOfLength() }
       } catch {
         complain("column \(error.column): \(error.reason)")
       }
       rest = rest[end...]
     }
     if !rows.isEmpty { try await send(rows) }
+  }
+
+  private func isShortEnough(_ message: Message) -> Bool { message.body.utf8.count <= longestLine }
+
+  private mutating func complainOfLength() {
+    complain("it is longer than \(longestLine) bytes; raise --max-body")
   }
 
   private mutating func complain(_ reason: String) {

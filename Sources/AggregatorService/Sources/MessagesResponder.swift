@@ -1,11 +1,23 @@
+import Batching
 import Foundation
 import HTTPTypes
 import Hummingbird
 import NIOCore
 
+/// What a request is answered with: it knows its connection.
+struct MessagesContext: RequestContext {
+  var coreContext: CoreRequestContextStorage
+  let channel: any Channel
+
+  init(source: ApplicationRequestContextSource) {
+    coreContext = .init(source: source)
+    channel = source.channel
+  }
+}
+
 /// Takes requests: reads the body, finds the messages in it, has them stored, and answers after the commit.
 struct MessagesResponder: HTTPResponder {
-  typealias Context = BasicRequestContext
+  typealias Context = MessagesContext
 
   let intake: RequestIntake
   let maximumBody: Int
@@ -14,7 +26,7 @@ struct MessagesResponder: HTTPResponder {
     switch request.uri.path {
     case "/v1/messages":
       guard request.method == .post else { return Answer.wrongMethod(request.method, allowed: "POST") }
-      return try await store(request)
+      return try await store(request, context.channel)
     case "/livez":
       guard request.method == .get else { return Answer.wrongMethod(request.method, allowed: "GET") }
       return Answer.alive()
@@ -23,21 +35,26 @@ struct MessagesResponder: HTTPResponder {
     }
   }
 
-  private func store(_ request: Request) async throws -> Response {
+  private func store(_ request: Request, _ channel: any Channel) async throws -> Response {
     guard let format = Self.format(of: request.headers[.contentType]) else {
       return Answer.unsupportedType(request.headers[.contentType])
     }
     if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maximumBody {
       return Answer.tooLarge(limit: maximumBody)
     }
-    var request = request
-    let body: ByteBuffer
-    do {
-      body = try await request.collectBody(upTo: maximumBody)
-    } catch is NIOTooManyBytesError {
-      return Answer.tooLarge(limit: maximumBody)
-    } catch let error as HTTPError where error.status == .contentTooLarge {
-      return Answer.tooLarge(limit: maximumBody)
+    if intake.isClosing { return Answer.closing() }
+    if request.headers[.expect]?.lowercased() == "100-continue" {
+      try await channel.triggerUserOutboundEvent(ConnectionHandler.GoOn())
+    }
+    // Every byte that is held is counted, those of a body that is still being read too.
+    var body = ByteBuffer()
+    defer { intake.giveBack(bytes: body.readableBytes) }
+    for try await var part in request.body {
+      guard body.readableBytes + part.readableBytes <= maximumBody else { return Answer.tooLarge(limit: maximumBody) }
+      guard intake.hold(bytes: part.readableBytes) else {
+        return Answer.unavailable("as many bytes are held as may be", closes: true)
+      }
+      body.writeBuffer(&part)
     }
     let rows: [Message]
     do {
@@ -52,8 +69,11 @@ struct MessagesResponder: HTTPResponder {
     switch await intake.store(rows) {
     case .stored: return Answer.stored(rows.count)
     case .full: return Answer.unavailable("as many messages are held as may be (--capacity)")
-    case .closing: return Answer.unavailable("the aggregator is shutting down")
-    case .failed: return Answer.unavailable("storing failed, the aggregator's log says why")
+    case .closing: return Answer.closing()
+    case .failed(let error):
+      let isRefusal = (error as? any RetryAdvising)?.isRetryable == false
+      return isRefusal
+        ? Answer.refused() : Answer.unavailable("storing failed, the aggregator's log says why")
     }
   }
 

@@ -3,6 +3,15 @@ import Foundation
 
 /// Reads a file descriptor in chunks, on a thread of its own, so that no thread of the cooperative pool blocks in `read`.
 final class StandardInput: Sendable {
+  /// What came next.
+  enum Next: Sendable {
+    case bytes([UInt8])
+    /// There is no more.
+    case end
+    /// `stop()` was called; more might have come.
+    case stopped
+  }
+
   private let descriptor: Int32
   private let queue = DispatchQueue(label: "standard input")
   private let stopped: (read: Int32, write: Int32)
@@ -21,9 +30,9 @@ final class StandardInput: Sendable {
     close(stopped.write)
   }
 
-  /// The next bytes; empty at the end, or after `stop()`.
-  func next() async throws(ProgramError) -> [UInt8] {
-    let result: Result<[UInt8], ProgramError> = await withCheckedContinuation { continuation in
+  /// Waits for what comes next.
+  func next() async throws(ProgramError) -> Next {
+    let result: Result<Next, ProgramError> = await withCheckedContinuation { continuation in
       queue.async { continuation.resume(returning: self.read()) }
     }
     return try result.get()
@@ -35,7 +44,7 @@ final class StandardInput: Sendable {
     _ = write(stopped.write, &byte, 1)
   }
 
-  private func read() -> Result<[UInt8], ProgramError> {
+  private func read() -> Result<Next, ProgramError> {
     while true {
       var waits = [
         pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
@@ -45,14 +54,14 @@ final class StandardInput: Sendable {
         if errno == EINTR { continue }
         return .failure(ProgramError("cannot wait for standard input: \(String(cString: strerror(errno)))"))
       }
-      if waits[1].revents != 0 { return .success([]) }
+      if waits[1].revents != 0 { return .success(.stopped) }
       var failure: Int32 = 0
       let bytes = [UInt8](unsafeUninitializedCapacity: Self.chunk) { buffer, count in
         let result = Foundation.read(descriptor, buffer.baseAddress, buffer.count)
         if result < 0 { failure = errno }
         count = max(result, 0)
       }
-      if failure == 0 { return .success(bytes) }
+      if failure == 0 { return .success(bytes.isEmpty ? .end : .bytes(bytes)) }
       if failure != EINTR, failure != EAGAIN {
         return .failure(ProgramError("cannot read standard input: \(String(cString: strerror(failure)))"))
       }

@@ -13,7 +13,12 @@ final class ProgramProcess: Sendable {
   private let process: Process
   private let folder: TemporaryFolder
   private let input = Pipe()
-  private let exited = Mutex<Exit?>(nil)
+  /// Apart, because the process keeps its handler, which must not keep this object: its end ends the process.
+  private final class ExitBox: Sendable {
+    let exit = Mutex<Exit?>(nil)
+  }
+
+  private let box = ExitBox()
 
   /// Starts it.
   init(_ arguments: [String], environment: [String: String] = [:], input file: String? = nil) throws {
@@ -35,8 +40,8 @@ final class ProgramProcess: Sendable {
     try Data().write(to: errors)
     process.standardError = try FileHandle(forWritingTo: errors)
     process.standardOutput = FileHandle.nullDevice
-    process.terminationHandler = { [self] process in
-      exited.withLock {
+    process.terminationHandler = { [box] process in
+      box.exit.withLock {
         $0 = Exit(status: process.terminationStatus, bySignal: process.terminationReason == .uncaughtSignal)
       }
     }
@@ -70,15 +75,15 @@ final class ProgramProcess: Sendable {
 
   /// Waits until it has ended.
   func exit() async throws -> Exit {
-    try await eventually("the program ends; it wrote: \(errors)") { exited.withLock { $0 != nil } }
-    return try #require(exited.withLock { $0 })
+    try await eventually("the program ends; it wrote: \(errors)") { box.exit.withLock { $0 != nil } }
+    return try #require(box.exit.withLock { $0 })
   }
 
   /// Waits until it has said where it listens; returns the port.
   func port() async throws -> Int {
     var found: Int?
     try await eventually("the program listens") {
-      if let exit = exited.withLock({ $0 }) { throw NotInTime(description: "it ended with \(exit): \(errors)") }
+      if let exit = box.exit.withLock({ $0 }) { throw NotInTime(description: "it ended with \(exit): \(errors)") }
       found = errors.firstMatch(of: /taking messages at http:\/\/[^\/]*:(\d+)\//).flatMap { Int($0.1) }
       return found != nil
     }

@@ -99,17 +99,84 @@ struct HTTPTests {
     #expect(sink.batches.count == 1)
   }
 
-  @Test func `a client that expects to be told to go on is told`() async throws {
+  @Test func `told to go on is who may, and nobody else`() async throws {
     try await serve { (client, _) async throws in
-      let headers: HTTPFields = [.contentType: "application/json", .expect: "100-continue"]
-      // The client takes the interim answer for the answer, which is how we see it.
+      let port = try #require(client.port)
+      func head(_ path: String, _ type: String) -> String {
+        "POST \(path) HTTP/1.1\r\nHost: x\r\nContent-Type: \(type)\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"
+      }
+      for (path, type, status) in [
+        ("/nope", "application/json", "404"), ("/v1/messages", "text/plain", "415"),
+      ] {
+        let refused = try RawConnection(port: port)
+        refused.send(head(path, type))
+        let answer = try await refused.receive { $0.contains("\r\n\r\n") }
+        #expect(answer.hasPrefix("HTTP/1.1 \(status) "))
+      }
+      let welcome = try RawConnection(port: port)
+      welcome.send(head("/v1/messages", "application/json"))
+      let goOn = try await welcome.receive { $0.contains("\r\n\r\n") }
+      #expect(goOn.hasPrefix("HTTP/1.1 100 "))
+      #expect(sink.batches == [])
+      welcome.send("7")
+      let answer = try await welcome.receive { $0.contains("stored") }
+      #expect(answer.hasPrefix("HTTP/1.1 200 "))
+    }
+    #expect(sink.batches == [["7"]])
+  }
+
+  @Test func `a request that the store refuses fails alone`() async throws {
+    sink.shut()
+    sink.refuse("666")
+    try await serve { (client, intake) async throws in
+      let port = try #require(client.port)
+      let statuses = try await withThrowingTaskGroup(of: (String, Int).self) { group in
+        for message in ["0"] + (660..<670).map({ "\($0)" }) {
+          group.addTask {
+            try await TestClient.withClient(host: "127.0.0.1", port: port) { other in
+              let response = try await other.post(
+                "/v1/messages", headers: Self.json, body: ByteBuffer(string: message))
+              return (message, response.status.code)
+            }
+          }
+        }
+        try await eventually("all are held") { intake.held == 11 && sink.waiting == 1 }
+        sink.open()
+        return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+      }
+      #expect(statuses["666"] == 500)
+      #expect(statuses.values.count { $0 == 200 } == 10)
+    }
+    #expect(sink.batches.joined().count == 10)
+  }
+
+  @Test func `while it ends, requests are refused for now`() async throws {
+    try await serve { (client, intake) async throws in
+      #expect(try await post(client, "1").status == 200)
+      intake.stopTaking()
       let port = try #require(client.port)
       try await TestClient.withClient(host: "127.0.0.1", port: port) { other in
-        let response = try await other.post("/v1/messages", headers: headers, body: ByteBuffer(string: "1"))
-        #expect([100, 200].contains(response.status.code))
+        let response = try await other.post("/v1/messages", headers: Self.json, body: ByteBuffer(string: "2"))
+        #expect(response.status == .serviceUnavailable)
+        #expect(response.headers[.retryAfter] == "1")
       }
-      try await eventually("the message is stored") { sink.batches == [["1"]] }
     }
+    #expect(sink.batches == [["1"]])
+  }
+
+  @Test func `bytes of bodies have a bound, and come back`() async throws {
+    try await serve { (client, intake) async throws in
+      #expect(intake.hold(bytes: RequestIntake.maximumHeldBytes - 4))
+      #expect(try await post(client, "1234").status == 200)
+      let port = try #require(client.port)
+      try await TestClient.withClient(host: "127.0.0.1", port: port) { other in
+        let response = try await other.post("/v1/messages", headers: Self.json, body: ByteBuffer(string: "12345"))
+        #expect(response.status == .serviceUnavailable)
+      }
+      #expect(try await post(client, "5678").status == 200)
+      intake.giveBack(bytes: RequestIntake.maximumHeldBytes - 4)
+    }
+    #expect(sink.batches == [["1234"], ["5678"]])
   }
 
   @Test func `many clients share a transaction, and each is answered after it`() async throws {

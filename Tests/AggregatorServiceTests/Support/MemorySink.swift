@@ -7,6 +7,7 @@ final class MemorySink: Sink {
   private struct State {
     var batches: [[String]] = []
     var failure: SinkError?
+    var refused: String?
     var isShut = false
     var waiting: [CheckedContinuation<Void, Never>] = []
   }
@@ -26,6 +27,9 @@ final class MemorySink: Sink {
     }
     try state.withLock { state in
       if let failure = state.failure { throw failure }
+      if messages.contains(where: { $0.body == state.refused }) {
+        throw SinkError(description: "a message is refused", isRetryable: false)
+      }
       state.batches.append(messages.map(\.body))
     }
   }
@@ -34,6 +38,11 @@ final class MemorySink: Sink {
 
   func fail(_ failure: SinkError?) {
     state.withLock { $0.failure = failure }
+  }
+
+  /// Batches with this message are refused for good.
+  func refuse(_ body: String) {
+    state.withLock { $0.refused = body }
   }
 
   /// Writes wait until `open()`.
