@@ -136,8 +136,8 @@ public struct Program: Sendable {
         defer { group.cancelAll() }
         var source = LineSource(input: input, longestLine: options.maximumBody) { line in
           console.say("aggregator: \(line)")
-        } send: { rows in
-          try await aggregator.send(contentsOf: rows)
+        } send: { messages in
+          try await aggregator.send(contentsOf: messages)
         }
         try await source.run()
         return source.malformed

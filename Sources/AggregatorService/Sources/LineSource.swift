@@ -51,25 +51,25 @@ struct LineSource {
 
   private mutating func take(_ lines: [UInt8]) async throws {
     // As a rule all are well-formed, and are read in one go.
-    if let rows = try? Message.all(in: lines, format: .newlineDelimited), rows.allSatisfy(isShortEnough) {
+    if let messages = try? Message.all(in: lines, format: .newlineDelimited), messages.allSatisfy(isShortEnough) {
       line += lines.count { $0 == 0x0A } + (lines.last == 0x0A ? 0 : 1)
-      if !rows.isEmpty { try await send(rows) }
+      if !messages.isEmpty { try await send(messages) }
       return
     }
-    var rows: [Message] = []
+    var messages: [Message] = []
     var rest = lines[...]
     while !rest.isEmpty {
       let end = rest.firstIndex(of: 0x0A).map { $0 + 1 } ?? rest.endIndex
       line += 1
       do throws(MessageSyntaxError) {
         let found = try Message.all(in: rest[..<end], format: .newlineDelimited)
-        if found.allSatisfy(isShortEnough) { rows += found } else { complainOfLength() }
+        if found.allSatisfy(isShortEnough) { messages += found } else { complainOfLength() }
       } catch {
         complain("column \(error.column): \(error.reason)")
       }
       rest = rest[end...]
     }
-    if !rows.isEmpty { try await send(rows) }
+    if !messages.isEmpty { try await send(messages) }
   }
 
   private func isShortEnough(_ message: Message) -> Bool { message.body.utf8.count <= longestLine }

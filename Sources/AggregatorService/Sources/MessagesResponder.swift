@@ -56,18 +56,18 @@ struct MessagesResponder: HTTPResponder {
       }
       body.writeBuffer(&part)
     }
-    let rows: [Message]
+    let messages: [Message]
     do {
-      rows = try Message.all(in: body.readableBytesView, format: format)
+      messages = try Message.all(in: body.readableBytesView, format: format)
     } catch {
       return Answer.malformed(error)
     }
-    if rows.isEmpty, format == .newlineDelimited {
+    if messages.isEmpty, format == .newlineDelimited {
       return Answer.malformed(MessageSyntaxError(line: 1, column: 1, reason: "the body is empty"))
     }
-    if rows.count > intake.capacity { return Answer.tooMany(rows.count, capacity: intake.capacity) }
-    switch await intake.store(rows) {
-    case .stored: return Answer.stored(rows.count)
+    if messages.count > intake.capacity { return Answer.tooMany(messages.count, capacity: intake.capacity) }
+    switch await intake.store(messages) {
+    case .stored: return Answer.stored(messages.count)
     case .full: return Answer.unavailable("as many messages are held as may be (--capacity)")
     case .closing: return Answer.closing()
     case .failed(let error):

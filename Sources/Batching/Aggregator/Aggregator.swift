@@ -34,8 +34,8 @@ public final class Aggregator<Message: Sendable>: Service, Sendable {
   ///   - configuration: Sizes, times and policies.
   ///   - clock: What `linger`, time-outs and back-offs are measured on.
   ///   - logger: Where it logs, at `info` and below, never the contents of a message. `nil` logs nothing.
-  ///   - weight: What a message weighs, in any unit, for the limits `maximumBatchWeight` and `maximumHeldWeight`; called once
-  ///     for each message, by its sender. Less than zero counts as zero.
+  ///   - weight: What a message weighs, in any unit, for the limits `maximumBatchWeight` and `maximumHeldWeight`; called by
+  ///     its sender, once for each message that is accepted. Less than zero counts as zero.
   ///   - handler: Handles a batch. Its messages are handled when it returns. It is cancelled when it takes longer than
   ///     `handlerTimeout`, when the drain takes longer than `drainTimeout`, and when the task of `run()` is cancelled.
   ///   - onFailure: Gets messages that are given up. It is never called in a cancelled task, and its messages count as

@@ -60,8 +60,8 @@ extension Core {
 /// How far a send of several messages came.
 @usableFromInline
 enum SendProgress<Message: Sendable> {
-  /// So many were accepted, all there were.
-  case accepted(Int)
+  /// All were accepted.
+  case accepted
   /// So many were accepted, and then one was refused.
   case refused(AggregatorError, after: Int)
   /// So many were accepted, and then some had to wait for room.
@@ -104,7 +104,7 @@ extension Core {
   /// The most messages that are accepted in one critical section, and that wait together.
   @usableFromInline static var longestRun: Int { 1024 }
 
-  /// Sends a message that found no room a moment ago.
+  /// Sends a message that found no room a moment ago, or that has to be weighed.
   @usableFromInline
   func sendSlowly(_ message: Message) async throws {
     let progress = withUnsafePointer(to: message) { send(UnsafeBufferPointer(start: $0, count: 1)) }
@@ -168,7 +168,6 @@ extension Core {
   /// Sends as much of a buffer as there is room for.
   @usableFromInline
   func send(_ messages: UnsafeBufferPointer<Message>) -> SendProgress<Message> {
-    guard messages.count > 0 else { return .accepted(0) }
     var sent = 0
     while sent < messages.count {
       let run = UnsafeBufferPointer(rebasing: messages[sent..<min(sent + Self.longestRun, messages.count)])
@@ -186,7 +185,7 @@ extension Core {
       case .waits(let waiting, let accepted): return .waits(waiting, after: sent + accepted)
       }
     }
-    return .accepted(sent)
+    return .accepted
   }
 
   /// Offers messages until one is refused.
@@ -205,9 +204,7 @@ extension Core {
         let error: AggregatorError
         switch offer {
         case .accepted(let slot, let count):
-          UnsafeMutableRawBufferPointer(start: slot, count: count * MemoryLayout<Message>.stride)
-            .bindMemory(to: Message.self)
-            .baseAddress?.initialize(from: run.baseAddress.unsafelyUnwrapped + sent, count: count)
+          slot.initializeMemory(as: Message.self, from: run.baseAddress.unsafelyUnwrapped + sent, count: count)
           sent += count
           continue
         case .full where overflow == .suspend:
@@ -225,7 +222,7 @@ extension Core {
         machine.sendRefused()
         return .refused(error, after: sent)
       }
-      return .accepted(sent)
+      return .accepted
     }
   }
 

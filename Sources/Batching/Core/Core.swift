@@ -13,7 +13,6 @@ final class Core<Message: Sendable>: Sendable {
   let time: TimeSource
   let weight: (@Sendable (Message) -> Int)?
   let overflow: OverflowPolicy
-  let capacity: Int
   let handling: Handling<Message>
   let reporter: Reporter
 
@@ -33,7 +32,6 @@ final class Core<Message: Sendable>: Sendable {
     time = TimeSource(clock)
     self.weight = settings.isWeighted ? weight : nil
     overflow = configuration.overflow
-    capacity = settings.capacity
     handling = Handling(
       retry: configuration.retry, timeout: configuration.handlerTimeout, concurrency: configuration.concurrency,
       random: random, handler: handler, onFailure: onFailure)
@@ -41,7 +39,8 @@ final class Core<Message: Sendable>: Sendable {
   }
 
   deinit {
-    // All is settled after a run; without one, this is the only place where messages are lost.
+    // All is settled after a run; without one, this is the only place where messages are lost. Nobody else can want the lock
+    // any more, so it does no harm that the messages' own deinits run under it.
     machine.withLock { machine in
       let held = machine.statistics().held
       if held > 0 { reporter.thrownAway(held: held) }
