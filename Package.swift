@@ -6,6 +6,7 @@ let package = Package(
   platforms: [.macOS(.v26)],
   products: [
     .library(name: "Batching", targets: ["Batching"]),
+    .library(name: "BatchingTesting", targets: ["BatchingTesting"]),
     .executable(name: "aggregator", targets: ["aggregator"]),
   ],
   dependencies: [
@@ -29,10 +30,13 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]
     ),
+    // What users test their own handlers with, and we the library: manual clock, recorder, simulation.
+    .target(name: "BatchingTesting", dependencies: ["Batching"]),
     .testTarget(
       name: "BatchingTests",
       dependencies: [
         "Batching",
+        "BatchingTesting",
         .product(name: "InMemoryLogging", package: "swift-log"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -40,6 +40,13 @@ public func withAggregator<Message: Sendable, Output>(
   let aggregator = try Aggregator<Message>(
     name: name, configuration: configuration, clock: clock, logger: logger, weight: weight, handler: handler,
     onFailure: onFailure)
+  return try await withRunning(aggregator, body: body)
+}
+
+/// Runs an aggregator while `body` runs, then shuts it down and waits until all is settled.
+package func withRunning<Message: Sendable, Output>(
+  _ aggregator: Aggregator<Message>, body: (Aggregator<Message>) async throws -> Output
+) async throws -> Output {
   async let running: Void = aggregator.core.run(asService: false)
   let output: Output
   do {

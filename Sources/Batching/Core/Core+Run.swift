@@ -16,7 +16,7 @@ extension Core {
 
   /// Children take batches, one keeps time, and this task supervises them.
   private func work() async throws {
-    let saver = FailureSaver()
+    let saver = FailureSaver(executor: withUnsafeCurrentTask { $0?.unownedTaskExecutor?.asTaskExecutor() })
     await withDiscardingTaskGroup { group in
       group.addTask { await self.keepTime() }
       for _ in 0..<handling.concurrency {

@@ -16,6 +16,14 @@ final class FailureSaver: Sendable {
   private enum Step { case start([Job]), park, end }
 
   private let state = Guarded(State())
+  private let executor: (any TaskExecutor)?
+
+  /// Makes a saver whose task runs where `run()` does.
+  ///
+  /// - Parameter executor: Where the task of `run()` prefers to run; an unstructured task does not inherit that.
+  init(executor: (any TaskExecutor)?) {
+    self.executor = executor
+  }
 
   /// Runs a job in the saver's task, and returns when it is done.
   func run(_ job: @escaping Job) async {
@@ -33,7 +41,7 @@ final class FailureSaver: Sendable {
   func submit(_ job: @escaping Job) {
     let waiter = state.withLock { state in
       state.jobs.append(job)
-      if state.task == nil { state.task = Task { await self.work() } }
+      if state.task == nil { state.task = Task(executorPreference: executor) { await self.work() } }
       return state.waiter.take()
     }
     waiter?.resume()

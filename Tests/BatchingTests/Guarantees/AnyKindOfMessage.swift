@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// Messages of every size and shape come out as they went in, in batches that are larger than what is taken at first.

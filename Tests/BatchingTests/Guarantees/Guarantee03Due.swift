@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 3: due", .timeLimit(.minutes(1)))

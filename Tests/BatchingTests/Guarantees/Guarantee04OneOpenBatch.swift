@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 4: one open batch for all producers", .timeLimit(.minutes(1)))

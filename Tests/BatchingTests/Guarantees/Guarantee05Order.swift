@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 5: order", .timeLimit(.minutes(1)))

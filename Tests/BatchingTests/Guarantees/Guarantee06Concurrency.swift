@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 6: concurrency", .timeLimit(.minutes(1)))

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 7: bounded, by dropping the oldest", .timeLimit(.minutes(1)))

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// User code that asks the aggregator back: were it called under the lock, it would never return.

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 8: cancellation", .timeLimit(.minutes(1)))

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 10: a cancelled run", .timeLimit(.minutes(1)))

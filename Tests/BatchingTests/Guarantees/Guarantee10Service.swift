@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Logging
 import ServiceLifecycle
 import ServiceLifecycleTestKit

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 10: shutdown", .timeLimit(.minutes(1)))

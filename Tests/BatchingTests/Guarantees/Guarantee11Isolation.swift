@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 11: isolation of poison messages", .timeLimit(.minutes(1)))

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 @Suite("Guarantee 11: retry of a partial failure", .timeLimit(.minutes(1)))

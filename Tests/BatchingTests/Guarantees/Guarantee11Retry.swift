@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 // Everywhere `linger: .zero`, so that nobody but a back-off sleeps, and messages that are to be one batch are sent before

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// Step by step; that they add up under load too is for the tests of the ledger in `Parallel`.

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// The ledger under real load: producers that are tasks and threads, handlers that fail, and an end in the midst of it.

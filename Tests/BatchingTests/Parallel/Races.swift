@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Foundation
 import Testing
 

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// Pain 1: channelx deadlocks at batch size 1, and so did others; here with real time and real tasks.

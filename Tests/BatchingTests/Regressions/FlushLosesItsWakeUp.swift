@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// Pain 4: the Go bundler's `Flush` hangs when the last handler ends just as it begins to wait (google-api-go-client#475).

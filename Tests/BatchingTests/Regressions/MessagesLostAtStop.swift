@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// Pain 2: channelx loses what it has accepted when it is stopped; 188,753 of 200,000 in one run.

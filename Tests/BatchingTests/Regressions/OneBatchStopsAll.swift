@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// Pain 19: one slow or poisoned batch stops all others (disruptor#223, Hystrix#80).

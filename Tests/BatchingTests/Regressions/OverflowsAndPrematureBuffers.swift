@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// Pain 6: Reactor's `bufferTimeout` overflows under demand, and hands out buffers that are neither full nor due

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// Pain 7: timers that tick freely, or that belong to a batch that is gone (akka.net#7879).

@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Testing
 
 /// Pain 3: in channelx a batch whose handler fails vanishes, and its error handler runs untracked, after the stop too.

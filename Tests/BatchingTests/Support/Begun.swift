@@ -1,3 +1,5 @@
+import BatchingTesting
+
 /// An operation that has been begun: it has run up to where it first waits.
 ///
 /// That makes the order of things certain: when `Begun { try await aggregator.flush() }` is made, the flush is under way.

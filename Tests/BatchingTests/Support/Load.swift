@@ -1,4 +1,5 @@
 import Batching
+import BatchingTesting
 import Foundation
 
 /// A number of producers that all send at the same time, and remember what was accepted.

@@ -1,3 +1,4 @@
+import BatchingTesting
 import Foundation
 import Testing
 

@@ -1,8 +1,9 @@
+import BatchingTesting
 import Testing
 
 /// The tools themselves: a test that waits for nothing proves nothing.
 @Suite(.timeLimit(.minutes(1)))
-struct SupportTests {
+struct ClockAndGateTests {
   @Test
   func theClockWakesWhoIsDueAndNobodyElse() async throws {
     let clock = ManualClock()

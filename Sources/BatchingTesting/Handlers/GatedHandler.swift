@@ -1,9 +1,16 @@
-import Batching
-
 /// A handler that keeps each of its calls until the test lets it go: a batch handler or a failure handler.
-final class GatedHandler<Input: Sendable>: Sendable {
+///
+/// ```swift
+/// let handler = GatedHandler<Batch<Int>>.gated()
+/// let aggregator = try Aggregator<Int>(configuration: .init(batchSize: 2)) { try await handler($0) }
+/// async let running: Void = aggregator.run()
+/// try await aggregator.send(contentsOf: [1, 2])
+/// let call = try await handler.call(0)     // waits until it has started
+/// call.fail(DatabaseIsDown())              // or succeed(); a call that is neither hangs
+/// ```
+public final class GatedHandler<Input: Sendable>: Sendable {
   /// What a call does when its task is cancelled while the gate holds it.
-  enum Manners: Sendable {
+  public enum Manners: Sendable {
     /// Throws `CancellationError`, as a well-behaved handler does.
     case throwing
     /// Returns as if all were done.
@@ -38,18 +45,21 @@ final class GatedHandler<Input: Sendable>: Sendable {
   }
 
   /// Each call waits for the test; once the gate is opened for all, they do as the script says.
-  static func gated(
+  public static func gated(
     whenCancelled manners: Manners = .throwing, thenScript script: @escaping @Sendable (Input) throws -> Void = { _ in }
   ) -> GatedHandler {
     GatedHandler(isOpen: false, manners: manners, script: script)
   }
 
   /// No call waits; each does as the script says.
-  static func open(_ script: @escaping @Sendable (Input) throws -> Void = { _ in }) -> GatedHandler {
+  public static func open(_ script: @escaping @Sendable (Input) throws -> Void = { _ in }) -> GatedHandler {
     GatedHandler(isOpen: true, manners: .throwing, script: script)
   }
 
-  func callAsFunction(_ input: Input) async throws {
+  /// One call of the handler, which the code under test makes.
+  ///
+  /// - Throws: What the test lets it fail with, what the script throws, or `CancellationError`.
+  public func callAsFunction(_ input: Input) async throws {
     let startedCancelled = Task.isCancelled
     let number = state.change {
       $0.calls.append(CallState(input: input, startedCancelled: startedCancelled))
@@ -85,65 +95,75 @@ final class GatedHandler<Input: Sendable>: Sendable {
   // MARK: - What the test sees
 
   /// What each call was given, in the order in which they started.
-  var inputs: [Input] { state.current.calls.map(\.input) }
+  public var inputs: [Input] { state.current.calls.map(\.input) }
 
   /// How many calls have started.
-  var count: Int { state.current.calls.count }
+  public var count: Int { state.current.calls.count }
 
   /// The most calls that ran at the same time.
-  var mostAtOnce: Int { state.current.mostRunning }
+  public var mostAtOnce: Int { state.current.mostRunning }
 
   /// How many calls run now.
-  var running: Int { state.current.running }
+  public var running: Int { state.current.running }
 
   /// Returns once `count` calls have started, ended or not.
-  func waitForCalls(count: Int) async throws {
+  ///
+  /// - Throws: `CancellationError` when the task is cancelled before.
+  public func waitForCalls(count: Int) async throws {
     try await state.wait { $0.calls.count >= count }
   }
 
   /// Returns the call with this number, from 0, once it has started.
-  func call(_ number: Int) async throws -> Call {
+  ///
+  /// - Throws: `CancellationError` when the task is cancelled before.
+  public func call(_ number: Int) async throws -> Call {
     try await waitForCalls(count: number + 1)
     return Call(number: number, input: state.current.calls[number].input, handler: self)
   }
 
   /// Lets all calls go that wait, and keeps none from now on.
-  func open() {
+  public func open() {
     state.change { $0.isOpen = true }
   }
 
   /// One call that has started.
-  struct Call: Sendable {
-    let number: Int
-    let input: Input
+  public struct Call: Sendable {
+    /// Its place among the calls, from 0.
+    public let number: Int
+    /// What it was given.
+    public let input: Input
     fileprivate let handler: GatedHandler
 
-    func succeed() { end(.success(())) }
-    func fail(_ error: any Error) { end(.failure(error)) }
+    /// Lets it return.
+    public func succeed() { end(.success(())) }
+
+    /// Lets it throw.
+    public func fail(_ error: any Error) { end(.failure(error)) }
 
     private func end(_ outcome: Result<Void, any Error>) {
       handler.state.change { $0.calls[number].outcome = outcome }
     }
 
     /// Whether the task was cancelled already when the call started.
-    var startedCancelled: Bool { handler.state.current.calls[number].startedCancelled }
+    public var startedCancelled: Bool { handler.state.current.calls[number].startedCancelled }
 
     /// Whether the task was cancelled while the gate held the call.
-    var isCancelled: Bool { handler.state.current.calls[number].isCancelled }
+    public var isCancelled: Bool { handler.state.current.calls[number].isCancelled }
 
-    func waitUntilCancelled() async throws {
+    /// Returns once the call's task has been cancelled.
+    ///
+    /// - Throws: `CancellationError` when the waiting task is cancelled before.
+    public func waitUntilCancelled() async throws {
       let number = number
       try await handler.state.wait { $0.calls[number].isCancelled }
     }
 
-    func waitUntilEnded() async throws {
+    /// Returns once the call has ended.
+    ///
+    /// - Throws: `CancellationError` when the waiting task is cancelled before.
+    public func waitUntilEnded() async throws {
       let number = number
       try await handler.state.wait { $0.calls[number].hasEnded }
     }
   }
-}
-
-extension GatedHandler where Input == Batch<Int> {
-  /// The messages of each call, in the order in which they started.
-  var batches: [[Int]] { inputs.map(\.messages) }
 }

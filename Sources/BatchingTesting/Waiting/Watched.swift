@@ -1,12 +1,12 @@
 import Foundation
 
-/// A value behind a lock whose changes can be awaited: every wait of these tests is made of it.
+/// A value behind a lock whose changes can be awaited: every wait of this module is made of it.
 ///
 /// A wait ends by an event, never by polling. One that is cancelled throws, so that a test that hangs is ended by its
-/// time limit instead of holding up the whole run. `NSLock` and not `Mutex`, which ThreadSanitizer does not see.
+/// time limit instead of holding up the whole run. `NSLock` and not `Mutex`, whose slow path ThreadSanitizer does not see.
 ///
 /// `@unchecked Sendable` because all that varies is touched under `lock` alone.
-final class Watched<Value: Sendable>: @unchecked Sendable {
+package final class Watched<Value: Sendable>: @unchecked Sendable {
   private struct Waiter {
     let id: Int
     let condition: @Sendable (Value) -> Bool
@@ -18,17 +18,18 @@ final class Watched<Value: Sendable>: @unchecked Sendable {
   private var waiters: [Waiter] = []
   private var lastID = 0
 
-  init(_ value: Value) {
+  package init(_ value: Value) {
     self.value = value
   }
 
-  var current: Value { lock.withLock { value } }
+  package var current: Value { lock.withLock { value } }
 
   /// Changes the value, then wakes those whose condition now holds, in the order in which they came.
   @discardableResult
-  func change<Result>(_ body: (inout Value) -> Result) -> Result {
+  package func change<Result>(_ body: (inout Value) -> Result) -> Result {
     let (result, woken) = lock.withLock {
       let result = body(&value)
+      guard !waiters.isEmpty else { return (result, [Waiter]()) }
       let woken = waiters.filter { $0.condition(value) }
       if !woken.isEmpty {
         let ids = Set(woken.map(\.id))
@@ -41,7 +42,7 @@ final class Watched<Value: Sendable>: @unchecked Sendable {
   }
 
   /// Returns once the condition holds; throws `CancellationError` when the task is cancelled before.
-  func wait(until condition: @escaping @Sendable (Value) -> Bool) async throws {
+  package func wait(until condition: @escaping @Sendable (Value) -> Bool) async throws {
     let id = makeID()
     try await withTaskCancellationHandler {
       try await enqueue(id: id, isCancellable: true, condition)
@@ -55,7 +56,7 @@ final class Watched<Value: Sendable>: @unchecked Sendable {
   }
 
   /// Returns once the condition holds, in a cancelled task too.
-  func waitIgnoringCancellation(until condition: @escaping @Sendable (Value) -> Bool) async {
+  package func waitIgnoringCancellation(until condition: @escaping @Sendable (Value) -> Bool) async {
     // Only a cancelled wait throws, and this one cannot be.
     try? await enqueue(id: makeID(), isCancellable: false, condition)
   }
