@@ -55,7 +55,7 @@ extension Core {
 
   /// What becomes of messages that the handler is not to get any more.
   func giveUp(_ part: Part<Message>, _ abort: AbortReason?) -> Verdict<Message> {
-    Verdict(givenUp: part, (abort ?? .runCancelled).error(over: part.lastError), attempts: part.attempt - 1)
+    Verdict(givenUp: part, abort ?? .runCancelled)
   }
 
   /// What becomes of messages for which the handler threw.
@@ -81,7 +81,7 @@ extension Core {
 
   private enum TimedCallEvent {
     case returned
-    case threw(any Error)
+    case threw(any Error, wasCancelled: Bool)
     case timeIsUp
     case sleepEnded
   }
@@ -97,7 +97,7 @@ extension Core {
           try await self.handling.handler(part.batch)
           return .returned
         } catch {
-          return .threw(error)
+          return .threw(error, wasCancelled: Task.isCancelled)
         }
       }
       group.addTask {
@@ -114,9 +114,10 @@ extension Core {
         case .returned:
           group.cancelAll()
           return
-        case .threw(let error):
+        case .threw(let error, let wasCancelled):
           group.cancelAll()
-          throw isTimedOut ? AggregatorError.handlerTimedOut.because(error) : error
+          // At the very moment when its time was up it may have thrown by itself.
+          throw isTimedOut && wasCancelled ? AggregatorError.handlerTimedOut.because(error) : error
         case .timeIsUp:
           isTimedOut = true
           group.cancelAll()

@@ -11,6 +11,8 @@ struct Part<Message: Sendable>: Sendable {
   var isHalf = false
   /// What the last handler call threw.
   var lastError: (any Error)?
+  /// What it threw for each message, where it named them.
+  var lastErrors: [any Error]?
 
   var weight: Int { weights?.reduce(0, +) ?? 0 }
 
@@ -22,6 +24,7 @@ struct Part<Message: Sendable>: Sendable {
     var part = self
     part.messages = Array(messages[range])
     part.weights = weights.map { Array($0[range]) }
+    part.lastErrors = lastErrors.map { Array($0[range]) }
     return part
   }
 
@@ -32,5 +35,15 @@ struct Part<Message: Sendable>: Sendable {
 
   func failure(_ error: any Error, attempts: Int) -> BatchFailure<Message> {
     BatchFailure(messages: messages, error: error, attempts: attempts, sequenceNumber: sequenceNumber)
+  }
+
+  /// The failure of messages that are not tried again, each with what was thrown for it last.
+  func failure(_ abort: AbortReason) -> BatchFailure<Message> {
+    guard let lastErrors else { return failure(abort.error(over: lastError), attempts: attempt - 1) }
+    let items = zip(messages, lastErrors).map {
+      BatchFailure<Message>.Item(message: $0, error: abort.error(over: $1))
+    }
+    return BatchFailure(
+      items: items, error: abort.error(over: lastErrors.first), attempts: attempt - 1, sequenceNumber: sequenceNumber)
   }
 }

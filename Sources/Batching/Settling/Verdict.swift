@@ -17,10 +17,14 @@ struct Verdict<Message: Sendable> {
     handledWeight = part.weight
   }
 
-  /// All is given up.
-  init(givenUp part: Part<Message>, _ error: any Error, attempts: Int) {
-    failure = part.failure(error, attempts: attempts)
-    failureWeight = part.weight
+  /// All is given up without another attempt.
+  init(givenUp part: Part<Message>, _ abort: AbortReason) {
+    self.init(part.failure(abort), weight: part.weight)
+  }
+
+  private init(_ failure: BatchFailure<Message>, weight: Int) {
+    self.failure = failure
+    failureWeight = weight
   }
 
   /// The handler threw.
@@ -37,7 +41,7 @@ struct Verdict<Message: Sendable> {
     }
     let advice = error as? any RetryAdvising
     let final = abort?.error(over: error) ?? error
-    self.init(givenUp: part, final, attempts: part.attempt)
+    self.init(part.failure(final, attempts: part.attempt), weight: part.weight)
     guard abort == nil else { return }
     let isRefusal = advice?.isRetryable == false
     if !isRefusal, !part.isHalf, part.attempt < policy.maximumAttempts {
@@ -62,6 +66,7 @@ struct Verdict<Message: Sendable> {
     random: () -> UInt64, number: () -> Int
   ) {
     var again = part.slice(0..<0)
+    var errors: [any Error] = []
     var advised: Duration?
     var items: [BatchFailure<Message>.Item] = []
     let mayRetry = abort == nil && !part.isHalf && part.attempt < policy.maximumAttempts
@@ -75,6 +80,7 @@ struct Verdict<Message: Sendable> {
       let advice = error as? any RetryAdvising
       if mayRetry, advice?.isRetryable != false {
         again.append(offset, of: part)
+        errors.append(error)
         if let retryAfter = advice?.retryAfter { advised = max(advised ?? .zero, retryAfter) }
       } else {
         items.append(.init(message: message, error: abort?.error(over: error) ?? error))
@@ -89,7 +95,7 @@ struct Verdict<Message: Sendable> {
       if again.messages.count < part.messages.count { again.sequenceNumber = number() }
       next = [again]
       next[0].attempt += 1
-      next[0].lastError = partial
+      next[0].lastErrors = errors
       backOff = policy.backOff(after: part.attempt, advised: advised, random: random())
     }
   }
@@ -102,6 +108,7 @@ struct Verdict<Message: Sendable> {
     for index in next.indices {
       next[index].attempt += 1
       next[index].lastError = error
+      next[index].lastErrors = nil
     }
   }
 }

@@ -99,7 +99,7 @@ extension AggregatorConfiguration {
   static let maximumConcurrency = 65_536
 
   /// The bound on held messages that is in force.
-  var effectiveCapacity: Int {
+  package var effectiveCapacity: Int {
     if let capacity { return capacity }
     let (slots, overflowed) = batchSize.multipliedReportingOverflow(by: concurrency)
     let (total, overflowedToo) = slots.multipliedReportingOverflow(by: Self.capacityFactor)

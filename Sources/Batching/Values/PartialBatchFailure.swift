@@ -15,3 +15,11 @@ public struct PartialBatchFailure: Error {
     self.failures = failures
   }
 }
+
+extension PartialBatchFailure: CustomStringConvertible {
+  /// The offsets in their order, each with its error.
+  public var description: String {
+    let list = failures.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+    return "PartialBatchFailure([\(list.joined(separator: ", "))])"
+  }
+}

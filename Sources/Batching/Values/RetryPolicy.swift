@@ -1,8 +1,8 @@
 /// When and how often a failed batch is given to the handler again.
 public struct RetryPolicy: Sendable, Hashable {
-  var maximumAttempts: Int
+  package var maximumAttempts: Int
   var initial: Duration
-  var maximum: Duration
+  package var maximum: Duration
   var multiplier: Double
   var isolatesPoisonMessages: Bool
 

@@ -199,6 +199,19 @@ struct VerdictTests {
       number: { 2 })
     #expect(halves.next.map(\.weights) == [[10, 20], [30, 40]])
     #expect(Verdict(handled: part).handledWeight == 100)
-    #expect(Verdict(givenUp: part, Unknown(), attempts: 0).failureWeight == 100)
+    #expect(Verdict(givenUp: part, .runCancelled).failureWeight == 100)
+  }
+
+  @Test func `what is given up in a back-off keeps each message's own error`() {
+    let part = Part(messages: [1, 2, 3], weights: nil, trigger: .size, sequenceNumber: 1)
+    let partial = Verdict(
+      part, threw: PartialBatchFailure([0: Unknown(), 2: Outage()]), policy: .exponential(), abort: nil,
+      random: { 0 }, number: { 2 })
+    let cancelled = partial.next.map { Summary(Verdict(givenUp: $0, .runCancelled)) }
+    #expect(cancelled == [Summary(failed: [1, 3], errors: ["Unknown", "Outage"], attempts: 1, failedNumber: 2)])
+    let timedOut = partial.next.map { Verdict(givenUp: $0, .drainTimedOut).failure?.items.map(\.error) }
+    #expect(
+      timedOut.first??.map { ($0 as? AggregatorError)?.underlyingError.map { "\(type(of: $0))" } }
+        == ["Unknown", "Outage"])
   }
 }
