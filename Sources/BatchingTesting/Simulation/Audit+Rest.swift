@@ -1,0 +1,132 @@
+import Batching
+
+extension Audit: Auditing {
+  func afterStep() { checkBooks() }
+
+  /// Nothing can run until time moves on: all that could happen by now has.
+  func atRest() {
+    guard !hasRunEnded else { return }
+    let numbers = statistics()
+    checkNumbers(numbers)
+    checkCancellations()
+    if isAborted { isCalledOff = true }
+    checkSenders(numbers)
+    if !isAborted { checkDueBatches(numbers) }
+    checkFlushes()
+    if isEndAwaited, shutDownAt != nil, runBeganAt != nil, numbers.held == 0, givingUp == 0,
+      entries.values.allSatisfy({ !$0.fates.isEmpty || $0.acceptedAt == nil })
+    {
+      check(false, "all is settled after the shutdown, but run() does not return")
+    }
+  }
+
+  /// The aggregator's own numbers are what was seen.
+  private func checkNumbers(_ numbers: AggregatorStatistics) {
+    check(
+      numbers.inFlight == calls.values.reduce(0) { $0 + $1.batch.count },
+      "\(numbers.inFlight) in flight, but handlers have \(calls.values.map(\.batch.count))")
+    for (name, said, seen) in [
+      ("handled", numbers.handled, handled), ("failed", numbers.failed, failed), ("retries", numbers.retries, retries),
+      ("waiting senders", numbers.waitingSenders, sends.count),
+    ] {
+      check(said == seen, "\(name) is \(said), but should be \(seen)")
+    }
+    for trigger in Trigger.allCases {
+      let said = numbers.batches[trigger] ?? 0
+      let seen = taken[trigger] ?? 0
+      check(said == seen, "batches by \(trigger) is \(said), but should be \(seen)")
+    }
+    let accepted = entries.values.count { $0.acceptedAt != nil }
+    let underWay = sends.values.reduce(0) { $0 + $1.messages.count }
+    check(
+      (accepted...(accepted + underWay)).contains(numbers.accepted),
+      "accepted is \(numbers.accepted), but should be \(accepted), and at most \(underWay) more")
+  }
+
+  /// Handlers are cancelled when their time is up, and when all is called off.
+  private func checkCancellations() {
+    for (id, call) in calls where call.cancelledAt == nil {
+      check(!isAborted, "call \(id) should have been cancelled with the others")
+      if let timeout = configuration.handlerTimeout {
+        check(call.beganAt + timeout > now, "call \(id) should have been cancelled, its time is up")
+      }
+    }
+  }
+
+  /// Nobody waits for room that is there.
+  private func checkSenders(_ numbers: AggregatorStatistics) {
+    guard !sends.isEmpty else { return }
+    check(shutDownAt == nil && !wasRunCancelled, "senders wait after the end")
+    check(configuration.overflow == .suspend, "senders wait though the policy is \(configuration.overflow)")
+    let isFull = configuration.maximumHeldWeight == nil ? numbers.held >= capacity : numbers.held > 0
+    check(isFull, "senders wait for room, but only \(numbers.held) are held")
+  }
+
+  /// Where a slot is free, nothing is due.
+  private func checkDueBatches(_ numbers: AggregatorStatistics) {
+    guard runBeganAt != nil, unsettled.count < configuration.concurrency else { return }
+    let waiting = numbers.held - unsettled.values.reduce(0, +)
+    check(waiting < configuration.batchSize, "\(waiting) messages wait though a slot is free")
+    guard waiting > 0 else { return }
+    check(shutDownAt == nil, "\(waiting) messages wait after the shutdown though a slot is free")
+    for (message, entry) in entries where entry.batch == nil && entry.fates.isEmpty && !entry.isBeingGivenUp {
+      guard let acceptedAt = entry.acceptedAt else { continue }
+      check(
+        acceptedAt + configuration.linger > now || isDropped(message),
+        "\(message), accepted at \(acceptedAt), waits longer than linger though a slot is free")
+      for (id, flush) in flushes where flush.accepted.contains(message) {
+        check(isDropped(message), "\(message) waits, though flush \(id) made it due and a slot is free")
+      }
+    }
+  }
+
+  /// Pushed-out messages are between two worlds until the failure handler gets them.
+  private func isDropped(_ message: Message) -> Bool { configuration.overflow == .dropOldest && givingUp > 0 }
+
+  /// A flush returns when all is settled that was accepted before.
+  private func checkFlushes() {
+    for (id, flush) in flushes {
+      let messages = flush.accepted + flush.underWay
+      let isOver = messages.allSatisfy { message in
+        guard let entry = entries[message] else { return true }
+        return entry.acceptedAt != nil && !entry.fates.isEmpty
+      }
+      check(!isOver, "flush \(id) does not return though all before it is settled")
+    }
+  }
+
+  // MARK: - At the end
+
+  /// After `run()`: each accepted message has one fate, the numbers are right, and batches are in order.
+  func checkEnd() {
+    checkBooks()
+    let numbers = statistics()
+    check(sends.isEmpty && flushes.isEmpty, "\(sends.count) sends and \(flushes.count) flushes are not over")
+    for (message, entry) in entries {
+      check(entry.fates.count == 1, "\(message) has \(entry.fates.count) fates after the end: \(entry.fates)")
+    }
+    let dropped = entries.values.count { $0.fates == [.dropped] }
+    for (name, said, seen) in [
+      ("accepted", numbers.accepted, entries.count), ("handled", numbers.handled, handled),
+      ("failed", numbers.failed, failed), ("dropped", numbers.dropped, dropped), ("retries", numbers.retries, retries),
+      ("held", numbers.held, 0), ("inFlight", numbers.inFlight, 0), ("waitingSenders", numbers.waitingSenders, 0),
+    ] {
+      check(said == seen, "after the end \(name) is \(said), but should be \(seen)")
+    }
+    checkOrder()
+  }
+
+  /// What begins to be sent first comes first: a send is accepted where it begins, or waits in line.
+  private func checkOrder() {
+    var last = (send: 0, place: 0)
+    for batch in batches.sorted(by: { $0.number < $1.number }) {
+      for message in batch.messages {
+        guard let entry = entries[message] else { continue }
+        let next = (send: entry.send, place: entry.place)
+        check(last < next, "\(message) of batch \(batch.number) came behind a later one")
+        last = next
+      }
+    }
+  }
+
+}

@@ -1,0 +1,352 @@
+import Batching
+
+/// Checks the promises of an aggregator in a simulation, from what is seen from outside: sends, handler calls, and numbers.
+///
+/// It is a model of its own and knows nothing of the machine. After each step the books must balance. At rest, when nothing
+/// can run until time moves on, all must have happened that could.
+///
+/// `@unchecked Sendable` because it is only touched by jobs of one simulation, which run one at a time.
+final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
+  /// What is known of a message.
+  struct Entry {
+    /// The send that it went in with, and its place in that; what began earlier comes first.
+    var send: Int
+    var place: Int
+    var beganAt: Duration
+    var acceptedAt: Duration?
+    /// The batch that brought it to the handler first.
+    var batch: Int?
+    var isBeingGivenUp = false
+    var fates: [Fate] = []
+    /// What handlers threw for it.
+    var errors: [String] = []
+    var hasTimedOut = false
+  }
+
+  struct Send {
+    var messages: [Message]
+    var beganAt: Duration
+    var isAfterShutdown: Bool
+  }
+
+  struct Call {
+    var batch: Batch<Message>
+    var beganAt: Duration
+    var cancelledAt: Duration?
+    var isTimedOut = false
+  }
+
+  /// A list of messages that handlers have seen, by its sequence number.
+  struct List {
+    var messages: [Message]
+    var attempt: Int
+    var endedAt: Duration?
+  }
+
+  struct Flush {
+    var accepted: [Message]
+    var underWay: [Message]
+  }
+
+  let simulation: Simulation
+  let configuration: AggregatorConfiguration
+  let capacity: Int
+  let weight: (@Sendable (Message) -> Int)?
+  let statistics: () -> AggregatorStatistics
+
+  var entries: [Message: Entry] = [:]
+  var sends: [Int: Send] = [:]
+  var calls: [Int: Call] = [:]
+  var lists: [Int: List] = [:]
+  /// Messages of each batch that are not settled yet, by sequence number; the batch occupies a slot as long as there are some.
+  var unsettled: [Int: Int] = [:]
+  var flushes: [Int: Flush] = [:]
+  /// Batches in the order of their numbers are what was accepted, in order.
+  var batches: [(number: Int, messages: [Message])] = []
+  var taken: [Trigger: Int] = [:]
+  var handled = 0
+  var failed = 0
+  var retries = 0
+  var givingUp = 0
+  private var lastSend = 0
+  private var lastFlush = 0
+  private var last = AggregatorStatistics()
+
+  var runBeganAt: Duration?
+  var hasRunEnded = false
+  /// Whether somebody waits for the end of `run()` and would tell.
+  var isEndAwaited = true
+  var shutDownAt: Duration?
+  var wasRunCancelled = false
+  /// Whether all has come to rest after the handlers' work had been called off.
+  var isCalledOff = false
+  var hasFlushed = false
+
+  init(
+    simulation: Simulation, configuration: AggregatorConfiguration, capacity: Int,
+    weight: (@Sendable (Message) -> Int)?, statistics: @escaping () -> AggregatorStatistics
+  ) {
+    self.simulation = simulation
+    self.configuration = configuration
+    self.capacity = capacity
+    self.weight = weight
+    self.statistics = statistics
+  }
+
+  var now: Duration { simulation.clock.elapsed }
+
+  func check(_ holds: Bool, _ finding: @autoclosure () -> String) {
+    if !holds { simulation.found(finding()) }
+  }
+
+  // MARK: - Sends
+
+  func sendBegan(_ messages: [Message]) -> Int {
+    lastSend += 1
+    sends[lastSend] = Send(messages: messages, beganAt: now, isAfterShutdown: shutDownAt != nil)
+    for (place, message) in messages.enumerated() {
+      entries[message] = Entry(send: lastSend, place: place, beganAt: now)
+    }
+    simulation.trace(.send, lastSend, "send \(lastSend) of \(messages)")
+    return lastSend
+  }
+
+  /// A send is over; the first `accepted` of its messages were, and `error` says why the others were not.
+  func sendEnded(_ id: Int, accepted: Int, error: (any Error)? = nil) {
+    guard let send = sends.removeValue(forKey: id) else { return }
+    simulation.trace(
+      .sent, accepted, "send \(id): \(accepted) accepted\(error.map { ", then \($0)" } ?? "")")
+    if send.isAfterShutdown {
+      check(
+        (error as? AggregatorError) == .closed && accepted == 0,
+        "send \(id) began after the shutdown: \(accepted) "
+          + "accepted, \(error.map { "\($0)" } ?? "no error")")
+    }
+    for message in send.messages.prefix(accepted) { entries[message]?.acceptedAt = now }
+    for message in send.messages.dropFirst(accepted) {
+      let entry = entries.removeValue(forKey: message)
+      check(entry?.batch == nil && entry?.fates.isEmpty ?? true, "\(message) was handled though its send threw")
+    }
+  }
+
+  // MARK: - Flush, shutdown, run
+
+  func flushBegan() -> Int {
+    lastFlush += 1
+    hasFlushed = true
+    let open = entries.filter { $0.value.acceptedAt != nil && $0.value.fates.isEmpty }
+    flushes[lastFlush] = Flush(accepted: Array(open.keys), underWay: sends.values.flatMap(\.messages))
+    simulation.trace(.flush, lastFlush, "flush \(lastFlush)")
+    return lastFlush
+  }
+
+  func flushEnded(_ id: Int, error: (any Error)? = nil) {
+    simulation.trace(.flushed, id, "flush \(id) is over\(error.map { ": \($0)" } ?? "")")
+    guard let flush = flushes.removeValue(forKey: id), error == nil else { return }
+    for message in flush.accepted where entries[message]?.fates.isEmpty == true {
+      check(false, "flush \(id) returned before \(message) was settled")
+    }
+  }
+
+  func shutDown() {
+    simulation.trace(.shutdown, 0, "shutdown")
+    shutDownAt = shutDownAt ?? now
+  }
+
+  func runBegan() {
+    simulation.trace(.run, 0, "run")
+    runBeganAt = now
+  }
+
+  func runCancelled() {
+    simulation.trace(.cancel, 0, "run is cancelled")
+    guard !hasRunEnded else { return }
+    wasRunCancelled = true
+  }
+
+  func runEnded(_ error: (any Error)?) {
+    simulation.trace(.ended, 0, "run is over\(error.map { ": \($0)" } ?? "")")
+    hasRunEnded = true
+    if wasRunCancelled {
+      check(error is CancellationError, "a cancelled run ended with \(error.map { "\($0)" } ?? "no error")")
+    } else {
+      check(error == nil, "run() threw \(error.map { "\($0)" } ?? "")")
+    }
+    check(calls.isEmpty, "run() returned while \(calls.count) handler calls ran")
+  }
+
+  /// When the drain is to be given up.
+  var drainDeadline: Duration? {
+    guard let shutDownAt, let runBeganAt, let timeout = configuration.drainTimeout else { return nil }
+    return max(shutDownAt, runBeganAt) + timeout
+  }
+
+  var isDrainOver: Bool { drainDeadline.map { $0 <= now } ?? false }
+  var isAborted: Bool { wasRunCancelled || isDrainOver }
+
+  // MARK: - Handler calls
+
+  func callBegan(_ id: Int, _ batch: Batch<Message>) {
+    simulation.trace(
+      .call, batch.sequenceNumber,
+      "call \(id): batch \(batch.sequenceNumber), \(batch.trigger), attempt \(batch.attempt): \(batch.messages)")
+    check(!batch.isEmpty, "a handler got an empty batch")
+    check(batch.count <= configuration.batchSize, "a batch of \(batch.count)")
+    if let weight, let limit = configuration.maximumBatchWeight {
+      let total = batch.reduce(0) { $0 + weight($1) }
+      check(total <= limit, "a batch that weighs \(total)")
+    }
+    check(runBeganAt != nil && !hasRunEnded, "a handler call outside of run()")
+    check(!isCalledOff, "a handler call after handlers were cancelled for good")
+    calls[id] = Call(batch: batch, beganAt: now)
+    check(calls.count <= configuration.concurrency, "\(calls.count) handler calls at once")
+    if batch.attempt == 1 { batchBegan(batch) } else { attemptBegan(batch) }
+  }
+
+  private func batchBegan(_ batch: Batch<Message>) {
+    let number = batch.sequenceNumber
+    check(lists[number] == nil, "batch \(number) began twice")
+    check(batch.trigger != .split, "a first attempt with the trigger split")
+    lists[number] = List(messages: batch.messages, attempt: 1)
+    batches.append((number, batch.messages))
+    taken[batch.trigger, default: 0] += 1
+    unsettled[number] = batch.count
+    check(unsettled.count <= configuration.concurrency, "\(unsettled.count) batches under way at once")
+    for message in batch {
+      check(entries[message] != nil, "\(message) came to the handler, but was never accepted")
+      check(entries[message]?.batch == nil, "\(message) came to the handler in a second batch")
+      check(entries[message]?.fates.isEmpty ?? true, "\(message) came to the handler after it was settled")
+      entries[message]?.batch = number
+    }
+    let age = batch.first.flatMap { entries[$0] }.map { now - $0.beganAt } ?? .zero
+    switch batch.trigger {
+    case .size:
+      // Once it is due, its oldest may be pushed out.
+      let isFull = batch.count == configuration.batchSize || configuration.overflow == .dropOldest
+      check(isFull, "due by size with \(batch.count) messages")
+    case .linger: check(age >= configuration.linger, "due by linger after \(age)")
+    case .weight: check(configuration.maximumBatchWeight != nil, "due by weight without a limit")
+    case .flush: check(hasFlushed, "due by a flush that there was not")
+    case .shutdown: check(shutDownAt != nil || wasRunCancelled, "due by a shutdown that there was not")
+    default: check(false, "due by \(batch.trigger)")
+    }
+  }
+
+  private func attemptBegan(_ batch: Batch<Message>) {
+    let number = batch.sequenceNumber
+    retries += 1
+    if batch.trigger == .split { taken[.split, default: 0] += 1 }
+    if let list = lists[number] {
+      check(list.messages == batch.messages, "batch \(number) came again with other messages")
+      check(list.attempt + 1 == batch.attempt, "attempt \(batch.attempt) of batch \(number) after \(list.attempt)")
+      check(batch.attempt <= configuration.retry.maximumAttempts, "attempt \(batch.attempt) of batch \(number)")
+      let gap = list.endedAt.map { now - $0 }
+      check(
+        gap.map { $0 <= configuration.retry.maximum } ?? false,
+        "batch \(number) came again after \(gap.map { "\($0)" } ?? "nothing")")
+    }
+    lists[number] = List(messages: batch.messages, attempt: batch.attempt)
+    for message in batch {
+      check(entries[message]?.batch != nil, "\(message) came in a retry first")
+      check(entries[message]?.fates.isEmpty ?? true, "\(message) was tried again after it was settled")
+    }
+  }
+
+  /// Handlers may be cancelled for three reasons.
+  func callCancelled(_ id: Int) {
+    simulation.trace(.cancelled, id, "call \(id) is cancelled")
+    guard let call = calls[id] else { return }
+    calls[id]?.cancelledAt = now
+    let isTimeUp = configuration.handlerTimeout.map { call.beganAt + $0 <= now } ?? false
+    check(isTimeUp || isAborted, "call \(id) was cancelled for no reason")
+    guard isTimeUp else { return }
+    calls[id]?.isTimedOut = true
+    for message in call.batch { entries[message]?.hasTimedOut = true }
+  }
+
+  func callEnded(_ id: Int, _ error: (any Error)?) {
+    guard let call = calls.removeValue(forKey: id) else { return }
+    simulation.trace(
+      error == nil ? .returned : .threw, id, "call \(id) \(error.map { "threw \($0)" } ?? "returned")")
+    lists[call.batch.sequenceNumber]?.endedAt = now
+    // What is thrown after the time was up is a time-out, whatever it says.
+    let partial = (call.isTimedOut ? nil : error as? PartialBatchFailure).flatMap {
+      $0.failures.keys.allSatisfy(call.batch.indices.contains) ? $0.failures : nil
+    }
+    for (offset, message) in call.batch.enumerated() {
+      if error == nil || (partial != nil && partial?[offset] == nil) {
+        settled(message, .handled)
+      } else {
+        entries[message]?.errors.append("\(partial?[offset] ?? error ?? CancellationError())")
+      }
+    }
+  }
+
+  // MARK: - Failures
+
+  func failureBegan(_ failure: BatchFailure<Message>, isCancelled: Bool) {
+    simulation.trace(
+      .failure, failure.sequenceNumber,
+      "onFailure: \(failure.messages), attempts \(failure.attempts), \(failure.error)")
+    check(!isCancelled, "onFailure was called in a cancelled task")
+    check(!failure.items.isEmpty, "onFailure was called for nothing")
+    for item in failure.items {
+      guard let entry = entries[item.message] else {
+        check(false, "\(item.message) was given up, but never accepted")
+        continue
+      }
+      check(!entry.isBeingGivenUp && entry.fates.isEmpty, "\(item.message) was given up, and settled before")
+      entries[item.message]?.isBeingGivenUp = true
+      check(isReason(item.error, for: entry), "\(item.message) was given up because of \(item.error)")
+    }
+    givingUp += failure.items.count
+  }
+
+  func failureEnded(_ failure: BatchFailure<Message>, isCancelled: Bool) {
+    simulation.trace(.saved, failure.sequenceNumber, "onFailure returned: \(failure.messages)")
+    check(!isCancelled, "onFailure was cancelled")
+    givingUp -= failure.items.count
+    for item in failure.items {
+      let isDrop = (item.error as? AggregatorError) == .dropped
+      if !isDrop { failed += 1 }
+      settled(item.message, isDrop ? .dropped : .failed(item.error))
+    }
+  }
+
+  /// Whether an error can be why a message was given up.
+  private func isReason(_ error: any Error, for entry: Entry) -> Bool {
+    switch error as? AggregatorError {
+    case .dropped?: configuration.overflow == .dropOldest && entry.batch == nil
+    case .drainTimedOut?: isDrainOver
+    case .handlerTimedOut?: entry.hasTimedOut
+    case .some: false
+    case nil: entry.errors.contains("\(error)") || (error is CancellationError && wasRunCancelled)
+    }
+  }
+
+  private func settled(_ message: Message, _ fate: Fate) {
+    if case .handled = fate { handled += 1 }
+    entries[message]?.fates.append(fate)
+    entries[message]?.isBeingGivenUp = false
+    check(entries[message]?.fates.count == 1, "\(message) has more than one fate: \(entries[message]?.fates ?? [])")
+    guard let batch = entries[message]?.batch, let left = unsettled[batch] else { return }
+    unsettled[batch] = left > 1 ? left - 1 : nil
+  }
+
+  // MARK: - Numbers
+
+  /// The books balance after each step, and nothing runs backwards.
+  func checkBooks() {
+    let next = statistics()
+    check(
+      next.accepted == next.handled + next.failed + next.dropped + next.cancelled + next.held,
+      "the books do not balance: \(next)")
+    check(next.held <= capacity, "\(next.held) messages held")
+    check(next.inFlight >= 0 && next.inFlight <= next.held, "\(next.inFlight) in flight of \(next.held) held")
+    check(
+      next.accepted >= last.accepted && next.handled >= last.handled && next.failed >= last.failed
+        && next.dropped >= last.dropped && next.rejected >= last.rejected && next.retries >= last.retries,
+      "a number runs backwards: \(last) to \(next)")
+    last = next
+  }
+}

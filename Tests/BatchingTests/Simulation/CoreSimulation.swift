@@ -1,0 +1,51 @@
+import Batching
+import BatchingTesting
+import Foundation
+import Testing
+
+/// The contract, re-proven in worlds that a seed decides; `Audit` in `BatchingTesting` says what is checked.
+@Suite("Simulation of the core")
+struct CoreSimulation {
+  /// `BATCHING_SEEDS=1000000 swift test --filter CoreSimulation` tries more.
+  private static let seeds =
+    ProcessInfo.processInfo.environment["BATCHING_SEEDS"].flatMap { UInt64($0) } ?? 10_000
+  private static let parts: UInt64 = 20
+
+  @Test(arguments: 0..<parts)
+  func theContractHolds(part: UInt64) async throws {
+    let weight: @Sendable (Int) -> Int = { $0 % 10 }
+    let range = (Self.seeds * part / Self.parts)..<(Self.seeds * (part + 1) / Self.parts)
+    let summary = try await simulate(seeds: range) { simulation in
+      let weight = simulation.chance(0.3) ? weight : nil
+      let messages = 0..<simulation.random(in: 0...40)
+      try await simulation.run(sending: messages, weight: weight, handler: { _ in }, onFailure: { _ in })
+    }
+    print("simulation, part \(part + 1) of \(Self.parts): \(summary)")
+  }
+
+  /// With nothing going wrong nothing fails.
+  @Test
+  func withoutFaultsAllIsHandled() async throws {
+    try await simulate(seeds: 0..<300, faults: .none) { simulation in
+      var configuration = simulation.anyConfiguration()
+      configuration.overflow = .suspend
+      configuration.drainTimeout = nil
+      let outcome = try await simulation.run(sending: 0..<30, configuration: configuration) { _ in }
+      try simulation.require(outcome.refused.isEmpty, "refused: \(outcome.refused)")
+      try simulation.require(outcome.statistics.handled == 30, "\(outcome.statistics)")
+    }
+  }
+
+  /// A seed stands for one run, to the last job.
+  @Test
+  func aSeedRepeatsExactly() async throws {
+    let body: @Sendable (Simulation) async throws -> Void = { simulation in
+      try await simulation.run(sending: 0..<30) { _ in }
+    }
+    let first = try await simulate(seeds: 0..<200, body)
+    let second = try await simulate(seeds: 0..<200, body)
+    #expect(first == second)
+    let others = try await simulate(seeds: 200..<400, body)
+    #expect(first.digest != others.digest)
+  }
+}
