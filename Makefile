@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test format lint bench release examples tools
+.PHONY: run test format lint bench soak release examples tools
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -30,6 +30,11 @@ lint:
 # What handing over a message costs, beside appending it to an array.
 bench: tools
 	swift run -c release --package-path Benchmarks HandOver
+
+# Random load on real threads: the books have to balance, and memory to stay flat. An hour of it: make soak SECONDS=3600
+SECONDS ?= 60
+soak: tools
+	swift run -c release --package-path Benchmarks Soak $(SECONDS)
 
 # The program with the Swift runtime in it: it needs no Swift where it runs.
 release: tools

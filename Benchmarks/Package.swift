@@ -7,16 +7,28 @@ let package = Package(
   platforms: [.macOS(.v26)],
   dependencies: [.package(name: "swift-batching", path: "..")],
   targets: [
+    // What handing over a message costs.
     .executableTarget(
       name: "HandOver",
-      dependencies: [.product(name: "Batching", package: "swift-batching")],
-      swiftSettings: [
-        .enableUpcomingFeature("ExistentialAny"),
-        .enableUpcomingFeature("InternalImportsByDefault"),
-        .enableUpcomingFeature("MemberImportVisibility"),
-        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+      dependencies: [.product(name: "Batching", package: "swift-batching")]
+    ),
+    // Random load for as long as one likes, to see that memory stays flat and the books balance.
+    .executableTarget(
+      name: "Soak",
+      dependencies: [
+        .product(name: "Batching", package: "swift-batching"),
+        .product(name: "BatchingTesting", package: "swift-batching"),
       ]
-    )
+    ),
   ],
   swiftLanguageModes: [.v6]
 )
+
+for target in package.targets {
+  target.swiftSettings = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  ]
+}
