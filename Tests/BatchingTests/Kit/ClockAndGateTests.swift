@@ -29,6 +29,20 @@ struct ClockAndGateTests {
   }
 
   @Test
+  func theNextDeadlineWakesAllWhoSleepUntilThen() async throws {
+    let clock = ManualClock()
+    #expect(!clock.advanceToNextDeadline())
+    let both = [1, 2].map { _ in Begun { try await clock.sleep(until: .init(offset: .seconds(5))) } }
+    let late = Begun { try await clock.sleep(until: .init(offset: .seconds(6))) }
+    #expect(clock.advanceToNextDeadline())
+    for sleep in both { try await sleep.value }
+    #expect(clock.elapsed == .seconds(5))
+    #expect(!late.hasEnded)
+    #expect(clock.advanceToNextDeadline())
+    try await late.value
+  }
+
+  @Test
   func theGateKeepsEachCallUntilItIsLetGo() async throws {
     let gate = GatedHandler<Int>.gated()
     let first = Begun { try await gate(1) }
