@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test format lint bench soak release examples tools
+.PHONY: run test tsan mutations format lint bench soak release examples tools
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -16,10 +16,21 @@ run: tools
 	@echo
 	@exec "$$(swift build -c release --show-bin-path)/aggregator" --from $(FROM) --to $(TO)
 
-# All tests; those of the program start the program.
+# All tests; those of the program start the program. The long ones run by themselves, so that the others are not kept waiting.
+long = CoreSimulation|Exhaustive
 test: tools
 	swift build --build-tests
-	swift test --skip-build
+	swift test --skip-build --skip '$(long)'
+	swift test --skip-build --filter '$(long)'
+
+# The library's tests under ThreadSanitizer. What is left out runs on one thread, or is pure.
+tsan: tools
+	TSAN_OPTIONS="halt_on_error=1 suppressions=$(CURDIR)/Tests/tsan.supp" LIBRARY_ONLY=1 \
+	  swift test --sanitize=thread --scratch-path .build-tsan --skip '$(long)|SimulationTests|DocumentedExample'
+
+# Plants mistakes in the library, one by one; each has to be noticed.
+mutations: tools
+	scripts/mutations.sh
 
 format:
 	swift format --in-place --recursive $(sources)

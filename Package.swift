@@ -85,6 +85,20 @@ let package = Package(
   swiftLanguageModes: [.v6]
 )
 
+// For work on the library alone: LIBRARY_ONLY=1 swift test resolves and builds no server and no database.
+if Context.environment["LIBRARY_ONLY"] == "1" {
+  let library = ["Batching", "BatchingTesting", "BatchingTests"]
+  package.products.removeAll { !library.contains($0.name) }
+  package.targets.removeAll { !library.contains($0.name) }
+  let packages = package.targets.flatMap(\.dependencies).compactMap {
+    if case .productItem(_, let package, _, _) = $0 { package } else { nil }
+  }
+  package.dependencies.removeAll { dependency in
+    guard case .sourceControl(_, let location, _) = dependency.kind else { return false }
+    return !packages.contains { location.hasSuffix("/\($0).git") }
+  }
+}
+
 // One set of rules for every target. CI turns warnings into errors.
 for target in package.targets {
   var settings = target.swiftSettings ?? []

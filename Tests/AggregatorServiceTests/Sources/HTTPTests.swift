@@ -8,7 +8,7 @@ import Testing
 @testable import AggregatorService
 
 /// The server on a live port, with a sink that the test holds in its hands.
-@Suite("HTTP", .timeLimit(.minutes(1)))
+@Suite("HTTP", .timeLimit(.minutes(5)))
 struct HTTPTests {
   private let sink = MemorySink()
   private let ledger = Ledger()

@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// Messages of every size and shape come out as they went in, in batches that are larger than what is taken at first.
-@Suite("Any kind of message", .timeLimit(.minutes(1)))
+@Suite("Any kind of message", .timeLimit(.minutes(5)))
 struct AnyKindOfMessage {
   private final class Object: Hashable, Sendable {
     let id: Int

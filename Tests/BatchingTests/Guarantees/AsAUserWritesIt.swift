@@ -2,7 +2,7 @@ import Batching
 import Testing
 
 /// The code of the contract as it stands there: that it compiles is the first half of the test.
-@Suite("As a user writes it", .timeLimit(.minutes(1)))
+@Suite("As a user writes it", .timeLimit(.minutes(5)))
 struct AsAUserWritesIt {
   private struct Event: Hashable {
     var id: Int

@@ -4,7 +4,7 @@ import InMemoryLogging
 import Logging
 import Testing
 
-@Suite("Guarantee 1: one fate", .timeLimit(.minutes(1)))
+@Suite("Guarantee 1: one fate", .timeLimit(.minutes(5)))
 struct Guarantee01OneFate {
   @Test(arguments: batchSizes, slotCounts)
   func eachMessageIsHandledOnce(batchSize: Int, concurrency: Int) async throws {

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 2: size", .timeLimit(.minutes(1)))
+@Suite("Guarantee 2: size", .timeLimit(.minutes(5)))
 struct Guarantee02Size {
   @Test(arguments: batchSizes, slotCounts)
   func noBatchIsEmptyOrLargerThanBatchSize(batchSize: Int, concurrency: Int) async throws {

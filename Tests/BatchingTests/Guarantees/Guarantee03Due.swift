@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 3: due", .timeLimit(.minutes(1)))
+@Suite("Guarantee 3: due", .timeLimit(.minutes(5)))
 struct Guarantee03Due {
   @Test(arguments: [2, 3, 7])
   func aBatchIsDueWhenItsFirstMessageIsLingerOldAndNotBefore(batchSize: Int) async throws {

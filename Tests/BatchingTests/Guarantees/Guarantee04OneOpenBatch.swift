@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 4: one open batch for all producers", .timeLimit(.minutes(1)))
+@Suite("Guarantee 4: one open batch for all producers", .timeLimit(.minutes(5)))
 struct Guarantee04OneOpenBatch {
   @Test(arguments: batchSizes, slotCounts)
   func messagesOfManyTasksFillOneBatchAfterTheOther(batchSize: Int, concurrency: Int) async throws {

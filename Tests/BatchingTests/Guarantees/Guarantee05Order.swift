@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 5: order", .timeLimit(.minutes(1)))
+@Suite("Guarantee 5: order", .timeLimit(.minutes(5)))
 struct Guarantee05Order {
   @Test(arguments: batchSizes)
   func withOneSlotMessagesAreHandledInTheOrderOfTheirSends(batchSize: Int) async throws {

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 6: concurrency", .timeLimit(.minutes(1)))
+@Suite("Guarantee 6: concurrency", .timeLimit(.minutes(5)))
 struct Guarantee06Concurrency {
   @Test(arguments: batchSizes, slotCounts)
   func allSlotsAreUsedAndNoMore(batchSize: Int, concurrency: Int) async throws {

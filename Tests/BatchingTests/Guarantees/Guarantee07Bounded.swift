@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 7: bounded", .timeLimit(.minutes(1)))
+@Suite("Guarantee 7: bounded", .timeLimit(.minutes(5)))
 struct Guarantee07Bounded {
   @Test(arguments: batchSizes, slotCounts)
   func noMoreThanCapacityAreHeld(batchSize: Int, concurrency: Int) async throws {

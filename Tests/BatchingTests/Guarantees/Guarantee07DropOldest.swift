@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 7: bounded, by dropping the oldest", .timeLimit(.minutes(1)))
+@Suite("Guarantee 7: bounded, by dropping the oldest", .timeLimit(.minutes(5)))
 struct Guarantee07DropOldest {
   @Test
   func theOldestThatHasNotStartedMakesRoomAtOnce() async throws {

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 8: cancellation", .timeLimit(.minutes(1)))
+@Suite("Guarantee 8: cancellation", .timeLimit(.minutes(5)))
 struct Guarantee08Cancellation {
   @Test(arguments: batchSizes)
   func aSendThatIsCancelledWhileItWaitsWasNotAccepted(batchSize: Int) async throws {

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 9: flush", .timeLimit(.minutes(1)))
+@Suite("Guarantee 9: flush", .timeLimit(.minutes(5)))
 struct Guarantee09Flush {
   @Test(arguments: batchSizes, slotCounts)
   func itReturnsWhenAllThatWasAcceptedBeforeIsHandled(batchSize: Int, concurrency: Int) async throws {

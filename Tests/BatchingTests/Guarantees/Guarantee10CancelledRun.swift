@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 10: a cancelled run", .timeLimit(.minutes(1)))
+@Suite("Guarantee 10: a cancelled run", .timeLimit(.minutes(5)))
 struct Guarantee10CancelledRun {
   @Test(arguments: batchSizes, slotCounts)
   func handlersAreCancelledAndTheRestGoesToOnFailure(batchSize: Int, concurrency: Int) async throws {

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 10: a drain with a time-out", .timeLimit(.minutes(1)))
+@Suite("Guarantee 10: a drain with a time-out", .timeLimit(.minutes(5)))
 struct Guarantee10Drain {
   /// Lets the drain's time run out, once the aggregator sleeps until then.
   private func timeOut(_ rig: Rig, at offset: Duration) async throws {

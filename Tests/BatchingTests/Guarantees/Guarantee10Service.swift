@@ -5,7 +5,7 @@ import ServiceLifecycle
 import ServiceLifecycleTestKit
 import Testing
 
-@Suite("Guarantee 10: as a service", .timeLimit(.minutes(1)))
+@Suite("Guarantee 10: as a service", .timeLimit(.minutes(5)))
 struct Guarantee10Service {
   @Test(arguments: batchSizes)
   func aGracefulShutdownDrains(batchSize: Int) async throws {

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 10: shutdown", .timeLimit(.minutes(1)))
+@Suite("Guarantee 10: shutdown", .timeLimit(.minutes(5)))
 struct Guarantee10Shutdown {
   @Test(arguments: batchSizes, [OverflowPolicy.suspend, .reject, .dropOldest])
   func afterItEverySendIsRefused(batchSize: Int, overflow: OverflowPolicy) async throws {

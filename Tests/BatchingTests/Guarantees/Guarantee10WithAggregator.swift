@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 10: withAggregator", .timeLimit(.minutes(1)))
+@Suite("Guarantee 10: withAggregator", .timeLimit(.minutes(5)))
 struct Guarantee10WithAggregator {
   @Test(arguments: batchSizes, slotCounts)
   func allThatItsBodySentIsSettledWhenItReturns(batchSize: Int, concurrency: Int) async throws {

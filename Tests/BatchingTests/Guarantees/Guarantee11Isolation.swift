@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 11: isolation of poison messages", .timeLimit(.minutes(1)))
+@Suite("Guarantee 11: isolation of poison messages", .timeLimit(.minutes(5)))
 struct Guarantee11Isolation {
   /// A rig whose first batch is 1 to `count`, without back-off.
   private func rig(count: Int, maximumAttempts: Int = 1, handler: GatedHandler<Batch<Int>>) async throws -> Rig {

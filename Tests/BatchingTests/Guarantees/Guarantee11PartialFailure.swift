@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 11: retry of a partial failure", .timeLimit(.minutes(1)))
+@Suite("Guarantee 11: retry of a partial failure", .timeLimit(.minutes(5)))
 struct Guarantee11PartialFailure {
   /// A rig whose first batch is 1 to `count`; it sleeps a second, or less, between attempts.
   private func rig(

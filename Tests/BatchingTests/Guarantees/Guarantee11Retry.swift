@@ -5,7 +5,7 @@ import Testing
 // Everywhere `linger: .zero`, so that nobody but a back-off sleeps, and messages that are to be one batch are sent before
 // run(), where no slot takes the first of them.
 
-@Suite("Guarantee 11: retry", .timeLimit(.minutes(1)))
+@Suite("Guarantee 11: retry", .timeLimit(.minutes(5)))
 struct Guarantee11Retry {
   @Test(arguments: batchSizes)
   func aFailedBatchIsTriedAgainUntilItsAttemptsAreUsedUp(batchSize: Int) async throws {

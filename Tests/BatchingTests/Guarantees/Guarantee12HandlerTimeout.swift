@@ -3,7 +3,7 @@ import BatchingTesting
 import InMemoryLogging
 import Testing
 
-@Suite("Guarantee 12: handler timeout", .timeLimit(.minutes(1)))
+@Suite("Guarantee 12: handler timeout", .timeLimit(.minutes(5)))
 struct Guarantee12HandlerTimeout {
   private func timeOut(_ rig: Rig, at offset: Duration = .seconds(5)) async throws {
     try await rig.clock.waitForSleeper(until: offset)

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Guarantee 13: quiet", .timeLimit(.minutes(1)))
+@Suite("Guarantee 13: quiet", .timeLimit(.minutes(5)))
 struct Guarantee13Quiet {
   @Test(arguments: batchSizes, slotCounts)
   func withNothingToDoItNeitherSleepsNorReadsTheClock(batchSize: Int, concurrency: Int) async throws {

@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// Step by step; that they add up under load too is for the tests of the ledger in `Parallel`.
-@Suite("Guarantee 14: honest numbers", .timeLimit(.minutes(1)))
+@Suite("Guarantee 14: honest numbers", .timeLimit(.minutes(5)))
 struct Guarantee14HonestNumbers {
   @Test
   func aNewAggregatorsAreAllZero() throws {

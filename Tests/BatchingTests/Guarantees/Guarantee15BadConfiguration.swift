@@ -1,7 +1,7 @@
 import Batching
 import Testing
 
-@Suite("Guarantee 15: bad configuration", .timeLimit(.minutes(1)))
+@Suite("Guarantee 15: bad configuration", .timeLimit(.minutes(5)))
 struct Guarantee15BadConfiguration {
   /// A configuration that makes no sense, and what the error must name: the value, what it was, and what is allowed.
   struct Bad: Sendable, CustomTestStringConvertible {

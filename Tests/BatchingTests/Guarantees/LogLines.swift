@@ -3,7 +3,7 @@ import InMemoryLogging
 import Logging
 import Testing
 
-@Suite("What is logged", .timeLimit(.minutes(1)))
+@Suite("What is logged", .timeLimit(.minutes(5)))
 struct LogLines {
   private let logs = InMemoryLogHandler()
 

@@ -2,7 +2,7 @@ import BatchingTesting
 import Testing
 
 /// The tools themselves: a test that waits for nothing proves nothing.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(5)))
 struct ClockAndGateTests {
   @Test
   func theClockWakesWhoIsDueAndNobodyElse() async throws {

@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// The recorder: that it sees each thing that can be wrong with a fate, and says which message it is.
-@Suite("Fate recorder", .timeLimit(.minutes(1)))
+@Suite("Fate recorder", .timeLimit(.minutes(5)))
 struct FateRecorderTests {
   private let recorder = FateRecorder<Int>()
 

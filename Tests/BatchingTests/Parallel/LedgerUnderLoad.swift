@@ -5,7 +5,7 @@ import Testing
 /// The ledger under real load: producers that are tasks and threads, handlers that fail, and an end in the midst of it.
 ///
 /// However it ends, each accepted message has one fate, nobody else has one, and at each moment the numbers add up.
-@Suite("The ledger under load", .serialized, .timeLimit(.minutes(1)))
+@Suite("The ledger under load", .serialized, .timeLimit(.minutes(5)))
 struct LedgerUnderLoad {
   /// What the handler makes of a batch.
   enum Handling: Sendable {

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 /// Two things at once, very often: whichever comes first, the outcome is one of those that are allowed.
-@Suite("Races", .serialized, .timeLimit(.minutes(1)))
+@Suite("Races", .serialized, .timeLimit(.minutes(5)))
 struct Races {
   @Test(arguments: batchSizes)
   func afterAShutdownNobodyIsAccepted(batchSize: Int) async throws {

@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// Pain 1: channelx deadlocks at batch size 1, and so did others; here with real time and real tasks.
-@Suite("Regression: deadlock at batch size 1", .timeLimit(.minutes(1)))
+@Suite("Regression: deadlock at batch size 1", .timeLimit(.minutes(5)))
 struct DeadlockAtBatchSizeOne {
   @Test(arguments: slotCounts, [Duration.zero, .milliseconds(10), .seconds(3600)])
   func manyProducersAndAllSlots(concurrency: Int, linger: Duration) async throws {

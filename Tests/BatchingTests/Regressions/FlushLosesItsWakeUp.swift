@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// Pain 4: the Go bundler's `Flush` hangs when the last handler ends just as it begins to wait (google-api-go-client#475).
-@Suite("Regression: flush loses its wake-up", .timeLimit(.minutes(1)))
+@Suite("Regression: flush loses its wake-up", .timeLimit(.minutes(5)))
 struct FlushLosesItsWakeUp {
   @Test(arguments: [1, 2, 7], slotCounts)
   func eachFlushReturnsWithItsMessageSettled(batchSize: Int, concurrency: Int) async throws {

@@ -4,7 +4,7 @@ import ServiceLifecycleTestKit
 import Testing
 
 /// Pain 20: a long linger blocks the shutdown (redpanda-connect#1001); on the real clock, where it would be an hour.
-@Suite("Regression: a long linger blocks shutdown", .timeLimit(.minutes(1)))
+@Suite("Regression: a long linger blocks shutdown", .timeLimit(.minutes(5)))
 struct LongLingerBlocksShutdown {
   private let fates = FateRecorder<Int>()
 

@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// Pain 2: channelx loses what it has accepted when it is stopped; 188,753 of 200,000 in one run.
-@Suite("Regression: messages lost at stop", .timeLimit(.minutes(1)))
+@Suite("Regression: messages lost at stop", .timeLimit(.minutes(5)))
 struct MessagesLostAtStop {
   @Test(arguments: batchSizes + [500], slotCounts)
   func stoppedRightAfterTheLastSend(batchSize: Int, concurrency: Int) async throws {

@@ -4,7 +4,7 @@ import Testing
 
 /// Pain 6: Reactor's `bufferTimeout` overflows under demand, and hands out buffers that are neither full nor due
 /// (reactor-core#1557, #3416, #4185, #4377).
-@Suite("Regression: overflows and premature buffers", .timeLimit(.minutes(1)))
+@Suite("Regression: overflows and premature buffers", .timeLimit(.minutes(5)))
 struct OverflowsAndPrematureBuffers {
   @Test(arguments: batchSizes, slotCounts)
   func aSlowHandlerSlowsTheProducersAndOverflowsNothing(batchSize: Int, concurrency: Int) async throws {

@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// Pain 7: timers that tick freely, or that belong to a batch that is gone (akka.net#7879).
-@Suite("Regression: stale timers", .timeLimit(.minutes(1)))
+@Suite("Regression: stale timers", .timeLimit(.minutes(5)))
 struct StaleTimers {
   @Test(arguments: [2, 3, 7])
   func theTimerOfABatchThatWasFullDoesNotCutTheNext(batchSize: Int) async throws {

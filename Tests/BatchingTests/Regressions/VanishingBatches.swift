@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// Pain 3: in channelx a batch whose handler fails vanishes, and its error handler runs untracked, after the stop too.
-@Suite("Regression: vanishing batches", .timeLimit(.minutes(1)))
+@Suite("Regression: vanishing batches", .timeLimit(.minutes(5)))
 struct VanishingBatches {
   @Test(arguments: batchSizes, slotCounts)
   func aBatchWhoseHandlerFailsIsGivenUpNotForgotten(batchSize: Int, concurrency: Int) async throws {
