@@ -99,6 +99,10 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     if !holds { simulation.found(finding()) }
   }
 
+  private func list(_ messages: [Message]) -> String {
+    messages.map { "\($0)" }.joined(separator: ", ")
+  }
+
   // MARK: - Sends
 
   func sendBegan(_ messages: [Message]) -> Int {
@@ -107,7 +111,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     for (place, message) in messages.enumerated() {
       entries[message] = Entry(send: lastSend, place: place, beganAt: now)
     }
-    simulation.trace(.send, lastSend, "send \(lastSend) of \(messages)")
+    simulation.trace(.send, lastSend, "send \(lastSend) of \(list(messages))")
     return lastSend
   }
 
@@ -189,7 +193,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
   func callBegan(_ id: Int, _ batch: Batch<Message>) {
     simulation.trace(
       .call, batch.sequenceNumber,
-      "call \(id): batch \(batch.sequenceNumber), \(batch.trigger), attempt \(batch.attempt): \(batch.messages)")
+      "call \(id): batch \(batch.sequenceNumber), \(batch.trigger), attempt \(batch.attempt): \(list(batch.messages))")
     check(!batch.isEmpty, "a handler got an empty batch")
     check(batch.count <= configuration.batchSize, "a batch of \(batch.count)")
     if let weight, let limit = configuration.maximumBatchWeight {
@@ -287,7 +291,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
   func failureBegan(_ failure: BatchFailure<Message>, isCancelled: Bool) {
     simulation.trace(
       .failure, failure.sequenceNumber,
-      "onFailure: \(failure.messages), attempts \(failure.attempts), \(failure.error)")
+      "onFailure: \(list(failure.messages)), attempts \(failure.attempts), \(failure.error)")
     check(!isCancelled, "onFailure was called in a cancelled task")
     check(!failure.items.isEmpty, "onFailure was called for nothing")
     for item in failure.items {
@@ -303,7 +307,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
   }
 
   func failureEnded(_ failure: BatchFailure<Message>, isCancelled: Bool) {
-    simulation.trace(.saved, failure.sequenceNumber, "onFailure returned: \(failure.messages)")
+    simulation.trace(.saved, failure.sequenceNumber, "onFailure returned: \(list(failure.messages))")
     check(!isCancelled, "onFailure was cancelled")
     givingUp -= failure.items.count
     for item in failure.items {

@@ -1,8 +1,14 @@
 import Batching
 
-/// How one handler call goes wrong.
-private enum Mishap: CaseIterable {
-  case none, slow, errorBefore, errorAfter, partialFailure, hang, ignoredCancellation
+/// How one handler call goes wrong; the text is for the trace.
+private enum Mishap: String, CaseIterable {
+  case none
+  case slow = "takes its time"
+  case errorBefore = "fails before the handler is called"
+  case errorAfter = "fails after the handler has done its work"
+  case partialFailure = "fails for a part of the batch"
+  case hang = "hangs"
+  case ignoredCancellation = "takes no notice of a cancellation"
 
   var fault: Faults {
     switch self {
@@ -57,6 +63,7 @@ extension Simulation {
     // Every other call goes well, or things would never get on.
     let mishap = chance(0.5) ? .none : Mishap.allCases[random(in: 0...(Mishap.allCases.count - 1))]
     guard mishap != .none, faults.contains(mishap.fault) else { return try await handler(batch) }
+    trace(.note, call, "call \(call) \(mishap.rawValue)")
     switch mishap {
     case .none, .slow:
       try await sleep()
