@@ -37,6 +37,7 @@ extension Core {
     }
     await saver.finish()
     machine.withLock { $0.runEnded() }
+    await metrics?.publishLast(totals)
     if Task.isCancelled { throw CancellationError() }
   }
 
@@ -85,6 +86,7 @@ extension Core {
   private func takeBatches(saver: FailureSaver) async {
     var order = machine.withLock { $0.workerLooks(wasWoken: false) }
     while true {
+      let isPublished = publish()
       switch order {
       case .take(let taken):
         let part = unpack(taken)
@@ -92,6 +94,7 @@ extension Core {
         let count = part.messages.count
         let weight = part.weight
         let abort = taken.abort ?? (Task.isCancelled ? abortReason() : nil)
+        if abort == nil, let metrics { metrics.batchStarted(size: count, after: time.now() - taken.began) }
         let error = abort == nil ? await call(part) : nil
         if abort == nil, error == nil {
           order = ask { machine, effects in
@@ -104,6 +107,9 @@ extension Core {
         let verdict = error.map { judge(part, threw: $0) } ?? giveUp(part, abort)
         let inFlight = taken.abort == nil ? count : 0
         await settle(verdict, epoch: taken.epoch, inFlight: inFlight, saver: saver)
+        order = machine.withLock { $0.workerLooks(wasWoken: false) }
+      case .park where !isPublished:
+        // Who parks might be the last for long, so the rest is not left to the next; but a batch comes first.
         order = machine.withLock { $0.workerLooks(wasWoken: false) }
       case .park:
         let wasWoken = await park { $0.workerParks($1) }
@@ -157,6 +163,7 @@ extension Core {
     let (drops, total) = machine.withLock { ($0.dropsTaken(), $0.ledger.dropped) }
     guard let drops else { return nil }
     if handling.onFailure == nil { reporter.dropped(drops.count, total: total) }
+    publishForSender()
     let messages = move(0..<drops.count, outOf: drops.segment)
     drops.segment.free()
     return (

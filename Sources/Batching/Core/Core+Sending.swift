@@ -43,12 +43,16 @@ extension Core {
       return offer
     }
     if discardsDrops { discardDrops() }
+    let result: TrySendResult
     switch offer {
     case .accepted: return .accepted
-    case .full: return .full
-    case .closed: return .closed
-    case .tooHeavy: return .tooHeavy
+    case .full where waits: return .full
+    case .full: result = .full
+    case .closed: result = .closed
+    case .tooHeavy: result = .tooHeavy
     }
+    publishForSender()
+    return result
   }
 
   /// Whether pushed-out messages need no saving: nobody asked for them.
@@ -180,9 +184,14 @@ extension Core {
       }
       if discardsDrops { discardDrops() }
       switch progress {
-      case .accepted: sent += run.count
-      case .refused(let error, let accepted): return .refused(error, after: sent + accepted)
-      case .waits(let waiting, let accepted): return .waits(waiting, after: sent + accepted)
+      case .accepted:
+        sent += run.count
+      case .refused(let error, let accepted):
+        publishForSender()
+        return .refused(error, after: sent + accepted)
+      case .waits(let waiting, let accepted):
+        publishForSender()
+        return .waits(waiting, after: sent + accepted)
       }
     }
     return .accepted

@@ -12,6 +12,7 @@ extension Core {
         $0.attemptEnded(
           count: inFlight, handled: verdict.handled, weight: verdict.handledWeight, now: time.now(), &$1)
       }
+      publish()
       if let failure = verdict.failure {
         await save(failure, weight: verdict.failureWeight, saver: saver)
       }
@@ -30,6 +31,7 @@ extension Core {
         verdict = giveUp(part, abort)
       } else {
         inFlight = part.messages.count
+        publish()
         verdict = await call(part).map { judge(part, threw: $0) } ?? Verdict(handled: part)
       }
     }
@@ -44,6 +46,7 @@ extension Core {
       await saver.run { await onFailure(failure) }
     }
     ask { $0.failuresSaved(count: failure.items.count, weight: weight, now: time.now(), &$1) }
+    publish()
   }
 
   /// Why nothing is to be tried any more, if so.
@@ -67,16 +70,19 @@ extension Core {
 
   /// One handler call; returns what it threw.
   func call(_ part: Part<Message>) async -> (any Error)? {
+    let began = metrics == nil ? Duration.zero : time.now()
+    var thrown: (any Error)?
     do {
       if let timeout = handling.timeout {
         try await call(part, timeout: timeout)
       } else {
         try await handling.handler(part.batch)
       }
-      return nil
     } catch {
-      return error
+      thrown = error
     }
+    metrics?.handlerEnded(after: time.now() - began, threw: thrown != nil)
+    return thrown
   }
 
   private enum TimedCallEvent {

@@ -1,3 +1,4 @@
+import CoreMetrics
 import Logging
 
 @usableFromInline
@@ -15,6 +16,8 @@ final class Core<Message: Sendable>: Sendable {
   let overflow: OverflowPolicy
   let handling: Handling<Message>
   let reporter: Reporter
+  /// `nil` when nobody collects metrics.
+  let metrics: MetricsPublisher?
 
   init(
     name: String,
@@ -36,6 +39,8 @@ final class Core<Message: Sendable>: Sendable {
       retry: configuration.retry, timeout: configuration.handlerTimeout, concurrency: configuration.concurrency,
       random: random, handler: handler, onFailure: onFailure)
     reporter = Reporter(name: name, logger: logger)
+    metrics = MetricsPublisher(
+      aggregator: name, batchSize: configuration.batchSize, factory: MetricsSystem.factory)
   }
 
   deinit {
@@ -142,6 +147,22 @@ extension Core {
 
   func statistics() -> AggregatorStatistics {
     machine.withLock { $0.statistics() }
+  }
+
+  func totals() -> Totals {
+    machine.withLock { $0.totals() }
+  }
+
+  /// Publishes the ledger; `false` when some of it is left to publish.
+  @discardableResult
+  func publish() -> Bool {
+    guard let metrics else { return true }
+    return metrics.publish(totals) != .unfinished
+  }
+
+  /// The same for who sends, where no batch is taken or ended: now and then.
+  func publishForSender() {
+    metrics?.publishForSender(now: time.now(), totals)
   }
 
   func shutdown() {

@@ -6,6 +6,8 @@ struct TakenBatch {
   var range: Range<Int>
   let trigger: Trigger
   let sequenceNumber: Int
+  /// When the first of its messages was accepted.
+  let began: Duration
   /// Given back by `batchSettled`.
   let epoch: Int
   /// Set when it is not for the handler any more but for the failure handler.
@@ -22,7 +24,7 @@ extension Machine {
   mutating func begin(at now: Duration) {
     let segment = pool.take() ?? Segment(atMost: settings.batchSize, layout: layout, tagged: settings.isTagged)
     epochs.retain(epochs.current)
-    open = OpenBatch(segment: segment, epoch: epochs.current, deadline: now + settings.linger)
+    open = OpenBatch(segment: segment, epoch: epochs.current, began: now, deadline: now + settings.linger)
     slots.base = segment.base
     slots.count = 0
   }
@@ -81,7 +83,7 @@ extension Machine {
     guard let open else { return nil }
     let batch = ClosedBatch(
       segment: open.segment, range: open.head..<slots.count, weight: open.weight, epoch: open.epoch,
-      trigger: open.due ?? trigger)
+      trigger: open.due ?? trigger, began: open.began)
     forgetOpen()
     return batch
   }
@@ -102,7 +104,7 @@ extension Machine {
     }
     return TakenBatch(
       segment: batch.segment, range: batch.range, trigger: batch.trigger, sequenceNumber: nextSequenceNumber,
-      epoch: batch.epoch, abort: reason)
+      began: batch.began, epoch: batch.epoch, abort: reason)
   }
 
   /// A list of messages that no handler call has had yet needs a number: a part of a batch.

@@ -80,6 +80,7 @@ extension Machine {
         pool.give(batch.segment)
         released(batch.epoch, &effects)
       } else {
+        batch.began = batch.segment.tags?[batch.range.lowerBound].arrival ?? batch.began
         ready[0] = batch
       }
     } else if var batch = open {
@@ -92,8 +93,9 @@ extension Machine {
         released(batch.epoch, &effects)
       } else {
         // The next message is the first now, and linger counts from its arrival.
-        if let tags = batch.segment.tags, batch.due == nil || batch.due == .linger {
-          batch.deadline = tags[batch.head].arrival + settings.linger
+        batch.began = batch.segment.tags?[batch.head].arrival ?? batch.began
+        if batch.due == nil || batch.due == .linger {
+          batch.deadline = batch.began + settings.linger
           batch.due = batch.deadline <= now ? .linger : nil
         }
         open = batch

@@ -109,6 +109,8 @@ struct OpenBatch {
   var counted = 0
   var weight = 0
   let epoch: Int
+  /// When its first message was accepted.
+  var began: Duration
   /// When its first message is `linger` old.
   var deadline: Duration
   /// What made it due, once it is.
@@ -124,16 +126,33 @@ struct ClosedBatch {
   var weight: Int
   let epoch: Int
   let trigger: Trigger
+  /// When its first message was accepted.
+  var began: Duration
 }
 
-/// Batches by trigger, without a dictionary on the way of each.
+/// Batches by trigger, without a dictionary on the way of each, and without memory of their own.
 struct TriggerCounts {
-  private var counts = [Int](repeating: 0, count: Trigger.Kind.allCases.count)
+  private var counts = InlineArray<6, Int>(repeating: 0)
 
   subscript(trigger: Trigger) -> Int {
     get { counts[trigger.kind.rawValue] }
     set { counts[trigger.kind.rawValue] = newValue }
   }
+}
+
+/// What an ``AggregatorStatistics`` says, as a plain value.
+struct Totals {
+  var accepted = 0
+  var handled = 0
+  var failed = 0
+  var dropped = 0
+  var cancelled = 0
+  var rejected = 0
+  var retries = 0
+  var batches = TriggerCounts()
+  var held = 0
+  var inFlight = 0
+  var waitingSenders = 0
 }
 
 extension Machine {
@@ -144,6 +163,15 @@ extension Machine {
     statistics.waitingSenders = senders.count
     for trigger in Trigger.allCases { statistics.batches[trigger] = batchesTaken[trigger] }
     return statistics
+  }
+
+  /// The ledger at this instant, for what asks once a batch: nothing is allocated for it.
+  mutating func totals() -> Totals {
+    countOpen()
+    return Totals(
+      accepted: ledger.accepted, handled: ledger.handled, failed: ledger.failed, dropped: ledger.dropped,
+      cancelled: ledger.cancelled, rejected: ledger.rejected, retries: ledger.retries, batches: batchesTaken,
+      held: ledger.held, inFlight: ledger.inFlight, waitingSenders: senders.count)
   }
 
   /// Brings the messages that the hot path has accepted into the ledger.

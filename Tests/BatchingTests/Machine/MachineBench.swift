@@ -139,6 +139,8 @@ final class MachineBench {
   }
 
   private(set) var epochs: [Int: Int] = [:]  // by sequence number
+  /// When the first message of the batch that was taken last was accepted.
+  private(set) var lastBegan: Duration?
 
   /// A worker looks, and empties the batch's segment if it gets one.
   func look(wasWoken: Bool = false) -> Order {
@@ -149,6 +151,7 @@ final class MachineBench {
         let messages = batch.range.map { base[$0] }
         machine.segmentEmptied(batch.segment)
         epochs[batch.sequenceNumber] = batch.epoch
+        lastBegan = batch.began
         return .take(
           Taken(
             messages: messages, trigger: batch.trigger, number: batch.sequenceNumber, abort: batch.abort))
