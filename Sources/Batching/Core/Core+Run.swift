@@ -6,6 +6,7 @@ extension Core {
   /// As a service it is shut down by the graceful shutdown of the group that it is in.
   func run(asService: Bool) async throws {
     guard machine.withLock({ $0.runBegan(now: time.now()) }) else { throw AggregatorError.alreadyRun }
+    reporter.runBegan()
     guard asService else { return try await work() }
     try await withGracefulShutdownHandler {
       try await work()
@@ -28,7 +29,9 @@ extension Core {
           switch order {
           case .saveDrops where discardsDrops: discardDrops()
           case .saveDrops: saver.submit { await self.saveDrops() }
-          case .cancelHandlers: group.cancelAll()
+          case .cancelHandlers:
+            group.cancelAll()
+            reportDrainTimeOut()
           }
         }
       } onCancel: {
@@ -38,7 +41,13 @@ extension Core {
     await saver.finish()
     machine.withLock { $0.runEnded() }
     await metrics?.publishLast(totals)
+    reporter.runEnded(totals())
     if Task.isCancelled { throw CancellationError() }
+  }
+
+  private func reportDrainTimeOut() {
+    let (reason, held, inFlight) = machine.withLock { ($0.abortReason, $0.ledger.held, $0.ledger.inFlight) }
+    if reason == .drainTimedOut { reporter.drainTimedOut(held: held, inFlight: inFlight) }
   }
 
   private func nextOrder() async -> SupervisorOrder? {

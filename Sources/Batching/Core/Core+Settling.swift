@@ -13,6 +13,11 @@ extension Core {
           count: inFlight, handled: verdict.handled, weight: verdict.handledWeight, now: time.now(), &$1)
       }
       publish()
+      for part in verdict.next {
+        reporter.willRetry(
+          messages: part.messages.count, attempt: part.attempt - 1, sequenceNumber: part.sequenceNumber,
+          isHalf: part.isHalf, error: part.lastError, after: verdict.backOff)
+      }
       if let failure = verdict.failure {
         await save(failure, weight: verdict.failureWeight, saver: saver)
       }
