@@ -30,7 +30,7 @@ public final class Aggregator<Message: Sendable>: Service, Sendable {
   /// Makes an aggregator, which takes messages from now on and handles them once ``run()`` is called.
   ///
   /// - Parameters:
-  ///   - name: The label of its logs.
+  ///   - name: The label of its metrics, logs and spans.
   ///   - configuration: Sizes, times and policies.
   ///   - clock: What `linger`, time-outs and back-offs are measured on.
   ///   - logger: Where it logs, at `info` and below, never the contents of a message. `nil` logs nothing.

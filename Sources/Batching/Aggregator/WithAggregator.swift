@@ -15,7 +15,7 @@ public import Logging
 ///
 /// - Parameters:
 ///   - of: The type of the messages.
-///   - name: The label of its logs.
+///   - name: The label of its metrics, logs and spans.
 ///   - configuration: Sizes, times and policies.
 ///   - clock: What `linger`, time-outs and back-offs are measured on.
 ///   - logger: Where it logs.

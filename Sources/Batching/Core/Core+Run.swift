@@ -133,20 +133,13 @@ extension Core {
   /// Moves the messages of a taken batch out of its segment, outside the lock, and gives the segment back.
   private func unpack(_ taken: TakenBatch) -> Part<Message> {
     let range = taken.range
-    let messages = move(range, outOf: taken.segment)
+    let (messages, contexts) = store.take(range, of: taken.segment.base)
     var weights: [Int]?
     if weight != nil, let tags = taken.segment.tags { weights = range.map { tags[$0].weight } }
     machine.withLock { $0.segmentEmptied(taken.segment) }
     return Part(
-      messages: messages, weights: weights, trigger: taken.trigger, sequenceNumber: taken.sequenceNumber)
-  }
-
-  private func move(_ range: Range<Int>, outOf segment: Segment) -> [Message] {
-    let source = segment.base.assumingMemoryBound(to: Message.self) + range.lowerBound
-    return [Message](unsafeUninitializedCapacity: range.count) { buffer, count in
-      buffer.baseAddress?.moveInitialize(from: source, count: range.count)
-      count = range.count
-    }
+      messages: messages, weights: weights, contexts: contexts, trigger: taken.trigger,
+      sequenceNumber: taken.sequenceNumber)
   }
 }
 
@@ -173,7 +166,7 @@ extension Core {
     guard let drops else { return nil }
     if handling.onFailure == nil { reporter.dropped(drops.count, total: total) }
     publishForSender()
-    let messages = move(0..<drops.count, outOf: drops.segment)
+    let (messages, _) = store.take(0..<drops.count, of: drops.segment.base)
     drops.segment.free()
     return (
       drops,

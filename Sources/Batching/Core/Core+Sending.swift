@@ -1,3 +1,5 @@
+import Tracing
+
 // MARK: - The hot path
 
 extension Core {
@@ -26,17 +28,19 @@ extension Core {
   @usableFromInline
   func offerHoldingLock(_ message: Message, waits: Bool) -> TrySendResult {
     var weight = 0
-    if let weigh = self.weight {
+    var context: ServiceContext?
+    if self.weight != nil || store.keepsContexts {
       machine.lock.pointee.unlock()
       // A message is weighed once; one that may wait is weighed where it waits.
-      if waits { return .full }
-      weight = max(weigh(message), 0)
+      if self.weight != nil, waits { return .full }
+      if let weigh = self.weight { weight = max(weigh(message), 0) }
+      context = store.currentContext
       machine.lock.pointee.lock()
     }
     let offer = askHoldingLock { machine, effects in
       let offer = machine.offered(weight: weight, now: time.now(), &effects)
       switch offer {
-      case .accepted(let slot, _): slot.initializeMemory(as: Message.self, to: message)
+      case .accepted(let slot, _): store.put(message, context, into: slot)
       case .full where waits: break
       case .full, .closed, .tooHeavy: machine.sendRefused()
       }
@@ -79,29 +83,6 @@ struct WaitingSend<Message: Sendable> {
   let id: Int
 
   @usableFromInline var count: Int { parcel.count }
-
-  /// Copies messages into memory of their own, which `free(admitted:)` gives back.
-  static func pack(_ messages: UnsafeBufferPointer<Message>, weights: UnsafePointer<Int>?) -> Parcel {
-    let copies = UnsafeMutableBufferPointer<Message>.allocate(capacity: messages.count)
-    _ = copies.initialize(from: messages)
-    var copiedWeights: UnsafeMutablePointer<Int>?
-    if let weights {
-      let target = UnsafeMutablePointer<Int>.allocate(capacity: messages.count)
-      target.initialize(from: weights, count: messages.count)
-      copiedWeights = target
-    }
-    return Parcel(
-      base: UnsafeMutableRawPointer(copies.baseAddress.unsafelyUnwrapped), count: messages.count,
-      weights: copiedWeights)
-  }
-
-  /// Destroys the messages that the machine has not moved out.
-  func free(admitted: Int) {
-    let messages = parcel.base.assumingMemoryBound(to: Message.self)
-    (messages + admitted).deinitialize(count: parcel.count - admitted)
-    messages.deallocate()
-    parcel.weights?.deallocate()
-  }
 }
 
 extension Core {
@@ -172,15 +153,16 @@ extension Core {
   /// Sends as much of a buffer as there is room for.
   @usableFromInline
   func send(_ messages: UnsafeBufferPointer<Message>) -> SendProgress<Message> {
+    let context = store.currentContext
     var sent = 0
     while sent < messages.count {
       let run = UnsafeBufferPointer(rebasing: messages[sent..<min(sent + Self.longestRun, messages.count)])
       let progress: SendProgress<Message>
       if let weight {
         let weights = run.map { max(weight($0), 0) }
-        progress = weights.withUnsafeBufferPointer { sendRun(run, weights: $0.baseAddress) }
+        progress = weights.withUnsafeBufferPointer { sendRun(run, context, weights: $0.baseAddress) }
       } else {
-        progress = sendRun(run, weights: nil)
+        progress = sendRun(run, context, weights: nil)
       }
       if discardsDrops { discardDrops() }
       switch progress {
@@ -200,7 +182,9 @@ extension Core {
   /// Offers messages until one is refused.
   ///
   /// Those that find no room go into a parcel, if the policy is to wait.
-  private func sendRun(_ run: UnsafeBufferPointer<Message>, weights: UnsafePointer<Int>?) -> SendProgress<Message> {
+  private func sendRun(
+    _ run: UnsafeBufferPointer<Message>, _ context: ServiceContext?, weights: UnsafePointer<Int>?
+  ) -> SendProgress<Message> {
     ask { machine, effects in
       var sent = 0
       while sent < run.count {
@@ -213,7 +197,7 @@ extension Core {
         let error: AggregatorError
         switch offer {
         case .accepted(let slot, let count):
-          slot.initializeMemory(as: Message.self, from: run.baseAddress.unsafelyUnwrapped + sent, count: count)
+          store.put(run.baseAddress.unsafelyUnwrapped + sent, count: count, context, into: slot)
           sent += count
           continue
         case .full where overflow == .suspend:
@@ -221,8 +205,8 @@ extension Core {
           let end = weights.flatMap { weights in
             run.indices[sent...].first { weights[$0] > machine.settings.heaviestMessage }
           }
-          let rest = WaitingSend<Message>.pack(
-            UnsafeBufferPointer(rebasing: run[sent..<(end ?? run.count)]), weights: weights.map { $0 + sent })
+          let rest = store.pack(
+            UnsafeBufferPointer(rebasing: run[sent..<(end ?? run.count)]), context, weights: weights.map { $0 + sent })
           return .waits(WaitingSend(parcel: rest, id: machine.senderWaits(rest)), after: sent)
         case .full: error = .full
         case .closed: error = .closed
@@ -244,8 +228,8 @@ extension Core {
       $0.senderCancelled(id, now: time.now(), &$1)
     }
     switch wake {
-    case .closed(let admitted), .cancelled(let admitted): waiting.free(admitted: admitted)
-    default: waiting.free(admitted: waiting.count)
+    case .closed(let admitted), .cancelled(let admitted): store.free(waiting.parcel, admitted: admitted)
+    default: store.free(waiting.parcel, admitted: waiting.count)
     }
     return wake
   }

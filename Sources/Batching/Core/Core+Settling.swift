@@ -81,13 +81,20 @@ extension Core {
       if let timeout = handling.timeout {
         try await call(part, timeout: timeout)
       } else {
-        try await handling.handler(part.batch)
+        try await handle(part)
       }
     } catch {
       thrown = error
     }
     metrics?.handlerEnded(after: time.now() - began, threw: thrown != nil)
     return thrown
+  }
+
+  /// The handler itself, in a span where calls are traced.
+  private func handle(_ part: Part<Message>) async throws {
+    guard let spans else { return try await handling.handler(part.batch) }
+    let batch = part.batch
+    try await spans.around(batch, contexts: part.contexts) { try await handling.handler(batch) }
   }
 
   private enum TimedCallEvent {
@@ -105,7 +112,7 @@ extension Core {
     try await withThrowingTaskGroup(of: TimedCallEvent.self) { group in
       group.addTask {
         do {
-          try await self.handling.handler(part.batch)
+          try await self.handle(part)
           return .returned
         } catch {
           return .threw(error, wasCancelled: Task.isCancelled)

@@ -1,5 +1,6 @@
 import CoreMetrics
 import Logging
+import Tracing
 
 @usableFromInline
 typealias Continuation = UnsafeContinuation<Wake, Never>
@@ -15,9 +16,12 @@ final class Core<Message: Sendable>: Sendable {
   let weight: (@Sendable (Message) -> Int)?
   let overflow: OverflowPolicy
   let handling: Handling<Message>
+  let store: MessageStore<Message>
   let reporter: Reporter
   /// `nil` when nobody collects metrics.
   let metrics: MetricsPublisher?
+  /// `nil` when handler calls are not traced.
+  let spans: HandlerSpans?
 
   init(
     name: String,
@@ -30,8 +34,11 @@ final class Core<Message: Sendable>: Sendable {
     onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
   ) throws(AggregatorError) {
     try configuration.validate(hasWeight: weight != nil)
-    let settings = MachineSettings(configuration)
-    machine = Guarded(Machine(settings: settings, layout: MessageLayout(of: Message.self)))
+    spans = HandlerSpans(aggregator: name, policy: configuration.tracing, tracer: InstrumentationSystem.tracer)
+    store = MessageStore(keepsContexts: spans?.linksSenders ?? false)
+    var settings = MachineSettings(configuration)
+    settings.hasPlainSlots = !store.keepsContexts
+    machine = Guarded(Machine(settings: settings, layout: store.layout))
     time = TimeSource(clock)
     self.weight = settings.isWeighted ? weight : nil
     overflow = configuration.overflow
@@ -52,20 +59,15 @@ final class Core<Message: Sendable>: Sendable {
       var effects = Effects<Continuation>()
       machine.close(.shutdown, &effects)
       while let batch = machine.takeDue() {
-        destroy(batch.range, of: batch.segment.base)
+        store.destroy(batch.range, of: batch.segment.base)
         batch.segment.free()
       }
       while let drops = machine.dropsTaken() {
-        destroy(0..<drops.count, of: drops.segment.base)
+        store.destroy(0..<drops.count, of: drops.segment.base)
         drops.segment.free()
       }
       machine.free()
     }
-  }
-
-  private func destroy(_ range: Range<Int>, of base: UnsafeMutableRawPointer) {
-    let messages = base.assumingMemoryBound(to: Message.self)
-    (messages + range.lowerBound).deinitialize(count: range.count)
   }
 }
 

@@ -75,6 +75,8 @@ struct MachineSettings: Sendable {
   var maximumBatchWeight = Int.max
   /// `Int.max` stands for no limit.
   var maximumHeldWeight = Int.max
+  /// Whether a slot takes a message and nothing else, so that the hot path can fill it.
+  var hasPlainSlots = true
 
   /// What a single message may weigh.
   var heaviestMessage: Int { min(maximumBatchWeight, maximumHeldWeight) }
@@ -188,7 +190,7 @@ extension Machine {
   ///
   /// Every event that changes what it depends on ends with it.
   mutating func limitHotPath() {
-    guard let open, phase == .open, !settings.isTagged, senders.isEmpty else {
+    guard let open, phase == .open, settings.hasPlainSlots, !settings.isTagged, senders.isEmpty else {
       slots.limit = 0
       return
     }

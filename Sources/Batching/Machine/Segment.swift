@@ -10,12 +10,12 @@ struct MessageLayout: Sendable {
   /// Moves messages between slots; the two ranges may overlap.
   let move: @Sendable (_ target: UnsafeMutableRawPointer, _ source: UnsafeMutableRawPointer, _ count: Int) -> Void
 
-  init<Message>(of type: Message.Type) {
-    stride = MemoryLayout<Message>.stride
-    alignment = MemoryLayout<Message>.alignment
+  init<Element>(of type: Element.Type) {
+    stride = MemoryLayout<Element>.stride
+    alignment = MemoryLayout<Element>.alignment
     move = { target, source, count in
       target.moveInitializeMemory(
-        as: Message.self, from: source.assumingMemoryBound(to: Message.self), count: count)
+        as: Element.self, from: source.assumingMemoryBound(to: Element.self), count: count)
     }
   }
 

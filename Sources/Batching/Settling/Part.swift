@@ -1,8 +1,12 @@
+import Tracing
+
 /// A list of messages on its way to being settled: a batch, or what is left of one.
 struct Part<Message: Sendable>: Sendable {
   var messages: [Message]
   /// What each weighs; `nil` where nothing is weighed.
   var weights: [Int]?
+  /// In which context each was sent; `nil` where handler calls are not linked to senders.
+  var contexts: [ServiceContext?]?
   var trigger: Trigger
   /// Which handler call the next one is for these messages, from 1.
   var attempt = 1
@@ -24,6 +28,7 @@ struct Part<Message: Sendable>: Sendable {
     var part = self
     part.messages = Array(messages[range])
     part.weights = weights.map { Array($0[range]) }
+    part.contexts = contexts.map { Array($0[range]) }
     part.lastErrors = lastErrors.map { Array($0[range]) }
     return part
   }
@@ -31,6 +36,7 @@ struct Part<Message: Sendable>: Sendable {
   mutating func append(_ offset: Int, of other: Part) {
     messages.append(other.messages[offset])
     if let weight = other.weights?[offset] { weights?.append(weight) }
+    if let context = other.contexts?[offset] { contexts?.append(context) }
   }
 
   func failure(_ error: any Error, attempts: Int) -> BatchFailure<Message> {

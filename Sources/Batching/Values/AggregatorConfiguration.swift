@@ -65,6 +65,11 @@ public struct AggregatorConfiguration: Sendable, Hashable {
   /// In the unit of the aggregator's `weight:`, which it needs. A single message that is heavier is refused.
   public var maximumHeldWeight: Int?
 
+  /// Whether handler calls are traced.
+  ///
+  /// Default ``TracingPolicy/off``.
+  public var tracing: TracingPolicy
+
   /// Makes a configuration; each parameter that is left out has its default.
   public init(
     batchSize: Int = 500,
@@ -76,7 +81,8 @@ public struct AggregatorConfiguration: Sendable, Hashable {
     handlerTimeout: Duration? = nil,
     drainTimeout: Duration? = nil,
     maximumBatchWeight: Int? = nil,
-    maximumHeldWeight: Int? = nil
+    maximumHeldWeight: Int? = nil,
+    tracing: TracingPolicy = .off
   ) {
     self.batchSize = batchSize
     self.linger = linger
@@ -88,6 +94,7 @@ public struct AggregatorConfiguration: Sendable, Hashable {
     self.drainTimeout = drainTimeout
     self.maximumBatchWeight = maximumBatchWeight
     self.maximumHeldWeight = maximumHeldWeight
+    self.tracing = tracing
   }
 }
 
@@ -135,6 +142,9 @@ extension AggregatorConfiguration {
       try check(
         maximumHeldWeight >= maximumBatchWeight, "maximumHeldWeight", maximumHeldWeight,
         "maximumBatchWeight (\(maximumBatchWeight)) or more")
+    }
+    if let links = tracing.maximumLinks {
+      try check(links >= 1, "tracing.linkingSenders", links, "1 or more; use .handlerCalls for no links")
     }
     try retry.validate()
   }

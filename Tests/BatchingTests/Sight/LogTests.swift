@@ -1,3 +1,4 @@
+import BatchingTesting
 import InMemoryLogging
 import Logging
 import Testing
