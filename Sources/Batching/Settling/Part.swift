@@ -36,7 +36,8 @@ struct Part<Message: Sendable>: Sendable {
   mutating func append(_ offset: Int, of other: Part) {
     messages.append(other.messages[offset])
     if let weight = other.weights?[offset] { weights?.append(weight) }
-    if let context = other.contexts?[offset] { contexts?.append(context) }
+    // A message without a context has a place among them, too.
+    if let theirs = other.contexts { contexts?.append(theirs[offset]) }
   }
 
   func failure(_ error: any Error, attempts: Int) -> BatchFailure<Message> {

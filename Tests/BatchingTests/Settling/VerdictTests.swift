@@ -1,4 +1,5 @@
 import Testing
+import Tracing
 
 @testable import Batching
 
@@ -200,6 +201,19 @@ struct VerdictTests {
     #expect(halves.next.map(\.weights) == [[10, 20], [30, 40]])
     #expect(Verdict(handled: part).handledWeight == 100)
     #expect(Verdict(givenUp: part, .runCancelled).failureWeight == 100)
+  }
+
+  @Test func `a message without a context keeps its place among those with one`() {
+    let part = Part(
+      messages: [1, 2, 3], contexts: [nil, .topLevel, nil], trigger: .size, sequenceNumber: 1)
+    let partial = Verdict(
+      part, threw: PartialBatchFailure([0: Unknown(), 1: Unknown()]), policy: .exponential(), abort: nil,
+      random: { 0 }, number: { 2 })
+    #expect(partial.next.first?.contexts?.map { $0 != nil } == [false, true])
+    let halves = Verdict(
+      part, threw: Refusal(), policy: .exponential(isolatesPoisonMessages: true), abort: nil, random: { 0 },
+      number: { 2 })
+    #expect(halves.next.map { $0.contexts?.map { $0 != nil } } == [[false], [true, false]])
   }
 
   @Test func `what is given up in a back-off keeps each message's own error`() {

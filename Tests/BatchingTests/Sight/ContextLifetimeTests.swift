@@ -6,7 +6,7 @@ import Tracing
 @testable import Batching
 
 /// Contexts of senders are kept as long as their messages wait, and no longer.
-@Suite("Spans: contexts of senders are let go", .timeLimit(.minutes(1)))
+@Suite("Spans: contexts of senders are let go", .timeLimit(.minutes(5)))
 struct ContextLifetimeTests {
   /// Counts how many of it there are.
   private final class Token: Sendable {

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Batching
 
-@Suite("Log lines: levels and numbers", .timeLimit(.minutes(1)))
+@Suite("Log lines: levels and numbers", .timeLimit(.minutes(5)))
 struct LogTests {
   /// What its error says is a message's contents.
   private struct Indiscreet: Error, CustomStringConvertible {

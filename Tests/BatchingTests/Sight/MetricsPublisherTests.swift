@@ -3,7 +3,7 @@ import Testing
 
 @testable import Batching
 
-@Suite("Metrics: one publisher at a time", .timeLimit(.minutes(1)))
+@Suite("Metrics: one publisher at a time", .timeLimit(.minutes(5)))
 struct MetricsPublisherTests {
   private let metrics = WatchedMetrics()
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Batching
 
-@Suite("Metrics", .timeLimit(.minutes(1)))
+@Suite("Metrics", .timeLimit(.minutes(5)))
 struct MetricsTests {
   private let metrics = WatchedMetrics()
 

@@ -5,7 +5,7 @@ import Tracing
 
 @testable import Batching
 
-@Suite("Spans of handler calls", .timeLimit(.minutes(1)))
+@Suite("Spans of handler calls", .timeLimit(.minutes(5)))
 struct TracingTests {
   private let tracer = InMemoryTracer()
 

@@ -1,7 +1,10 @@
 import Batching
 import BatchingTesting
+import CoreMetrics
 import Foundation
+import InMemoryTracing
 import Testing
+import Tracing
 
 /// The contract, re-proven in worlds that a seed decides; `Audit` in `BatchingTesting` says what is checked.
 @Suite("Simulation of the core")
@@ -21,6 +24,37 @@ struct CoreSimulation {
       try await simulation.run(sending: messages, weight: weight, handler: { _ in }, onFailure: { _ in })
     }
     print("simulation, part \(part + 1) of \(Self.parts): \(summary)")
+  }
+
+  /// Metrics and traces take other ways through the core, and must tell the truth.
+  @Test(arguments: 0..<4 as Range<UInt64>)
+  func theContractHoldsWhenItIsWatched(part: UInt64) async throws {
+    let first = 1_000_000 + part * (Self.seeds / 40)
+    try await simulate(seeds: first..<(first + Self.seeds / 40)) { simulation in
+      let metrics = WatchedMetrics()
+      let tracer = InMemoryTracer()
+      var configuration = simulation.anyConfiguration()
+      configuration.tracing = simulation.pick(.handlerCalls, .handlerCalls(linkingSenders: 3))
+      let chosen = configuration
+      let outcome = try await withMetricsFactory(metrics) {
+        try await withTracer(tracer) {
+          try await simulation.run(
+            sending: 0..<30, configuration: chosen, handler: { _ in }, onFailure: { _ in })
+        }
+      }
+      let numbers = outcome.statistics
+      for (name, number) in [
+        ("accepted", numbers.accepted), ("handled", numbers.handled), ("failed", numbers.failed),
+        ("dropped", numbers.dropped),
+      ] {
+        let counted = metrics.count("message.\(name)")
+        try simulation.require(counted == number, "the counter of \(name) is \(counted), but should be \(number)")
+      }
+      let calls = numbers.batches.values.reduce(0, +) + numbers.retries - (numbers.batches[.split] ?? 0)
+      try simulation.require(
+        tracer.finishedSpans.count == calls, "\(tracer.finishedSpans.count) spans of \(calls) calls")
+      try simulation.require(tracer.activeSpans.isEmpty, "a span is left open")
+    }
   }
 
   /// With nothing going wrong nothing fails.
