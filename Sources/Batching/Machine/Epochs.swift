@@ -7,7 +7,7 @@ import DequeModule
 /// plus one, so a batch that is stuck holds up no memory.
 struct Epochs {
   /// Unsettled batches and drops of each epoch, oldest first; the last is the one that is open.
-  private var unsettled: Deque<Int> = [0]
+  private(set) var unsettled: Deque<Int> = [0]
   /// The number of the first epoch in `unsettled`.
   ///
   /// All epochs before it are settled.

@@ -77,7 +77,7 @@ struct Segment {
 
 /// Segments that wait to be used again, oldest first: the caches of the core that freed one last still own its lines.
 struct SegmentPool {
-  private var segments: Deque<Segment> = []
+  private(set) var segments: Deque<Segment> = []
   private let limit: Int
 
   init(limit: Int) {

@@ -6,7 +6,7 @@ import DequeModule
 /// one, because none can be made under a lock. What happens to it between the two is kept until it arrives. An ID is never
 /// used again, so a cancellation that comes too late finds nobody.
 struct WaitQueue<Payload, Waiter> {
-  private struct Entry {
+  struct Entry {
     let id: Int
     var payload: Payload
     var waiter: Waiter?
@@ -14,10 +14,10 @@ struct WaitQueue<Payload, Waiter> {
   }
 
   /// In the order of their IDs; those that left from the middle stay until the line has moved past them.
-  private var entries: Deque<Entry> = []
+  private(set) var entries: Deque<Entry> = []
   /// What became of tasks that have not brought their continuation yet.
-  private var early: [(id: Int, wake: Wake)] = []
-  private var nextID = 0
+  private(set) var early: [(id: Int, wake: Wake)] = []
+  private(set) var nextID = 0
   private(set) var count = 0
 
   var isEmpty: Bool { count == 0 }

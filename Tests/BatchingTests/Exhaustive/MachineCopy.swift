@@ -1,0 +1,189 @@
+import DequeModule
+
+@testable import Batching
+
+/// A machine cannot be copied, but what it is made of can; only the raw memory has to be copied by hand.
+extension Machine where Waiter == Int {
+  func copy() -> Machine<Int> {
+    var copy = Machine<Int>(settings: settings, layout: layout)
+    copy.slots = slots
+    copy.phase = phase
+    copy.hasRun = hasRun
+    copy.ledger = ledger
+    copy.heldWeight = heldWeight
+    copy.open = open
+    if let open {
+      let segment = open.segment.copy(layout)
+      copy.open?.segment = segment
+      copy.slots.base = segment.base
+    }
+    copy.ready = ready
+    for index in ready.indices { copy.ready[index].segment = ready[index].segment.copy(layout) }
+    for segment in pool.segments { copy.pool.give(segment.copy(layout)) }
+    copy.batchesTaken = batchesTaken
+    copy.nextSequenceNumber = nextSequenceNumber
+    copy.senders = senders
+    copy.drops = drops
+    copy.drops.segment = drops.segment?.copy(layout)
+    copy.epochs = epochs
+    copy.flushers = flushers
+    copy.workers = workers
+    copy.timer = timer
+    copy.supervisor = supervisor
+    copy.drainDeadline = drainDeadline
+    return copy
+  }
+
+  mutating func freeAll() {
+    open?.segment.free()
+    for batch in ready { batch.segment.free() }
+    free()
+  }
+
+  /// All memory that the machine has, to see that nothing lies in two places.
+  var bases: [UnsafeMutableRawPointer] {
+    var bases: [UnsafeMutableRawPointer] = []
+    if let open { bases.append(open.segment.base) }
+    for batch in ready { bases.append(batch.segment.base) }
+    for segment in pool.segments { bases.append(segment.base) }
+    if let segment = drops.segment { bases.append(segment.base) }
+    return bases
+  }
+
+  /// Adds all that the future depends on.
+  ///
+  /// Left out, because only differences count: the number of the first epoch, the IDs that have been given out, the time.
+  /// Left out, because no decision is made upon it and it is compared with the world's own count after every event:
+  /// the ledger, the batches by trigger, the sequence numbers, what lies in the slots.
+  func digest(into digest: inout Digest, now: Int) {
+    digest.add(phase.code)
+    digest.add(hasRun ? 1 : 0)
+    digest.add(slots.count)
+    digest.add(slots.limit)
+    let base = epochs.firstUnsettled
+    if let open {
+      digest.add(open.head)
+      digest.add(slots.count - open.counted)
+      digest.add(open.epoch - base)
+      digest.add(open.deadline.whole - now)
+      digest.add(open.due.map { $0.kind.rawValue } ?? -1)
+      digest.add(open.segment.capacity)
+    } else {
+      digest.add(-1)
+    }
+    digest.add(ready.count)
+    for batch in ready {
+      digest.add(batch.range.lowerBound)
+      digest.add(batch.range.upperBound)
+      digest.add(batch.segment.capacity)
+      digest.add(batch.epoch - base)
+      digest.add(batch.trigger.kind.rawValue)
+    }
+    digest.add(pool.segments.count)
+    for segment in pool.segments { digest.add(segment.capacity) }
+    digest.add(drops.count)
+    digest.add(drops.saving)
+    digest.add(drops.isAttended ? 1 : 0)
+    digest.add(drops.segment?.capacity ?? -1)
+    digest.add(drops.epochs.count)
+    for run in drops.epochs {
+      digest.add(run.epoch - base)
+      digest.add(run.count)
+    }
+    for unsettled in epochs.unsettled { digest.add(unsettled) }
+    digest.add(-1)
+    senders.digest(into: &digest) { $0.next }
+    flushers.digest(into: &digest) { $0 - base }
+    digest.add(workers.waking)
+    digest.add(workers.running)
+    switch timer {
+    case .absent: digest.add(0)
+    case .busy: digest.add(1)
+    case .parked: digest.add(2)
+    case .asleep(let until, let waiter):
+      digest.add(waiter == nil ? 3 : 4)
+      digest.add(until.whole - now)
+    }
+    digest.add(supervisor.waiter == nil ? 0 : 1)
+    digest.add(supervisor.dropsAreWaiting ? 1 : 0)
+    digest.add(supervisor.handlersAreToBeCancelled ? 1 : 0)
+    digest.add(drainDeadline.map { $0.whole - now } ?? 1000)
+  }
+}
+
+extension WaitQueue where Waiter == Int {
+  func digest(into digest: inout Digest, _ number: (Payload) -> Int) {
+    digest.add(entries.count)
+    for entry in entries {
+      digest.add(nextID - entry.id)
+      digest.add(number(entry.payload))
+      digest.add(entry.waiter ?? -1)
+      digest.add(entry.hasLeft ? 1 : 0)
+    }
+    digest.add(early.count)
+    for entry in early {
+      digest.add(nextID - entry.id)
+      switch entry.wake {
+      case .look: digest.add(0)
+      case .admitted: digest.add(1)
+      case .settled: digest.add(2)
+      case .closed(let admitted): digest.add(3 + 2 * admitted)
+      case .cancelled(let admitted): digest.add(4 + 2 * admitted)
+      }
+    }
+  }
+}
+
+extension Segment {
+  func copy(_ layout: MessageLayout) -> Segment {
+    let copy = Segment(atMost: capacity, layout: layout, tagged: tags != nil)
+    copy.base.copyMemory(from: base, byteCount: capacity * layout.stride)
+    if let from = tags, let to = copy.tags { to.update(from: from, count: capacity) }
+    return copy
+  }
+}
+
+extension Phase {
+  var code: Int {
+    switch self {
+    case .open: 0
+    case .draining: 1
+    case .aborted(.runCancelled): 2
+    case .aborted(.drainTimedOut): 3
+    case .done: 4
+    }
+  }
+}
+
+extension Duration {
+  /// The worlds' time is whole seconds.
+  var whole: Int { Int(components.seconds) }
+}
+
+/// Two hashes of 64 bits side by side: that two states among millions share both does not happen.
+struct Digest: Hashable {
+  private(set) var first: UInt = 0x9E37_79B9_7F4A_7C15
+  private(set) var second: UInt = 0xC2B2_AE3D_27D4_EB4F
+
+  @inline(__always)
+  mutating func add(_ number: Int) {
+    add(bits: UInt(bitPattern: number))
+  }
+
+  @inline(__always)
+  mutating func add(bits: UInt) {
+    first = (first ^ bits) &* 0xFF51_AFD7_ED55_8CCD
+    first ^= first &>> 32
+    second = (second &+ bits &+ 0x1656_67B1) &* 0xC4CE_B9FE_1A85_EC53
+    second ^= second &>> 29
+  }
+
+  mutating func add(_ other: Digest) {
+    add(bits: other.first)
+    add(bits: other.second)
+  }
+
+  func hash(into hasher: inout Hasher) {
+    hasher.combine(first)
+  }
+}

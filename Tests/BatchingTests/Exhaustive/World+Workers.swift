@@ -1,0 +1,240 @@
+@testable import Batching
+
+/// One of the slots of `run()`.
+struct Worker {
+  enum Stage: Int { case off, looks, parks, parked, unpacks, calls, endsAttempt, saves, begins, settles, ends, ended }
+
+  struct Part {
+    var messages: [Int]
+    var isHalf = false
+  }
+
+  var stage = Stage.off
+  var wasWoken = false
+  var taken: TakenBatch?
+  var epoch = 0
+  var abort: AbortReason?
+  /// The batch that it took, until that is settled.
+  var batch: [Int] = []
+  /// What the handler has, or gets next.
+  var part = Part(messages: [])
+  /// Parts that come after it, the next one last.
+  var parts: [Part] = []
+  var failure: [Int] = []
+  /// Whether it is the first call for the batch, whose success takes one visit to the lock.
+  var isFirst = true
+  /// What the machine counts as in a handler call.
+  var inFlight = 0
+
+}
+
+extension World {
+  func addSteps(ofWorker index: Int, to events: inout [Event]) {
+    let worker = workers[index]
+    switch worker.stage {
+    case .off, .parked, .ended: return
+    case .looks, .parks, .unpacks, .endsAttempt, .saves, .begins, .settles, .ends: events.append(.worker(index, nil))
+    case .calls:
+      events.append(.worker(index, .handled))
+      if case .aborted = book.phase {
+        events.append(.worker(index, .givenUp))
+      } else if faultsLeft > 0 {
+        for kind in scenario.faultKinds {
+          switch kind {
+          case .handled: break
+          case .givenUp: events.append(.worker(index, kind))
+          case .retried: if !worker.part.isHalf { events.append(.worker(index, kind)) }
+          case .halved, .partlyGivenUp: if worker.part.messages.count > 1 { events.append(.worker(index, kind)) }
+          case .partlyRetried:
+            if worker.part.messages.count > 1, !worker.part.isHalf { events.append(.worker(index, kind)) }
+          }
+        }
+      }
+    }
+  }
+
+  func workerSteps(_ index: Int, _ end: HandlerEnd?) {
+    let now = time
+    let stage = workers[index].stage
+    tell("worker \(index): \(stage)\(end.map { " → \($0)" } ?? "")")
+    switch stage {
+    case .off, .parked, .ended: fail("a worker that waits went on")
+    case .looks: workerLooks(index)
+    case .parks:
+      if machine.workerParks(Self.name(worker: index)) {
+        workers[index].stage = .parked
+        expect(book.phase == .open && book.closed.isEmpty && !book.openIsDue, "a worker parks and there is work")
+      } else {
+        expect(book.phase != .open || !book.closed.isEmpty || book.openIsDue, "a worker does not park without work")
+        workers[index].stage = .looks
+        workers[index].wasWoken = false
+      }
+    case .unpacks: unpack(index)
+    case .calls: handlerEnds(index, end ?? .handled)
+    case .endsAttempt: attemptEnds(index, handled: [])
+    case .saves:
+      let failure = workers[index].failure
+      machine.failuresSaved(count: failure.count, weight: self.stage.weight(failure), now: now, &effects)
+      book.failed += failure.count
+      book.left(failure)
+      workers[index].failure = []
+      nextPart(index)
+    case .begins:
+      let part = workers[index].part
+      let abort = machine.attemptBegan(count: part.messages.count, isHalf: part.isHalf)
+      if case .aborted(let reason) = book.phase {
+        expect(abort == reason, "an attempt began after the end")
+        giveUp(index)
+      } else {
+        expect(abort == nil, "an attempt was refused")
+        workers[index].inFlight = part.messages.count
+        book.inFlight += part.messages.count
+        book.retries += 1
+        if part.isHalf { book.batches[Trigger.split.kind.rawValue] += 1 }
+        workers[index].stage = .calls
+      }
+    case .settles:
+      settled(index)
+      workers[index].stage = .looks
+      workers[index].wasWoken = false
+    case .ends:
+      machine.workerEnded(&effects)
+      workers[index].stage = .ended
+    }
+  }
+
+  /// As the worker's loop: takes, parks or ends.
+  private func workerLooks(_ index: Int) {
+    let wasWoken = workers[index].wasWoken
+    workers[index].wasWoken = false
+    let order = machine.workerLooks(wasWoken: wasWoken)
+    let expected = book.take()
+    switch order {
+    case .take(let taken):
+      workers[index].taken = taken
+      workers[index].stage = .unpacks
+      workers[index].epoch = taken.epoch
+      workers[index].abort = taken.abort
+      guard let expected else { return fail("a worker took a batch that is not due") }
+      tell("  takes \(expected.messages) (\(expected.trigger))")
+      expect(taken.range.count == expected.messages.count, "a worker took \(taken.range.count) messages")
+      expect(taken.trigger == expected.trigger, "trigger \(taken.trigger), expected \(expected.trigger)")
+      if case .aborted(let reason) = book.phase {
+        expect(taken.abort == reason, "a batch for the handler after the end")
+      } else {
+        expect(taken.abort == nil, "a batch is given up before the end")
+      }
+      numbered(taken.sequenceNumber)
+      workers[index].batch = expected.messages
+      workers[index].part = Worker.Part(messages: expected.messages)
+      workers[index].isFirst = true
+      workers[index].inFlight = taken.abort == nil ? expected.messages.count : 0
+    case .park:
+      expect(expected == nil, "a worker parks and a batch is due")
+      expect(book.phase == .open, "a worker parks after the end")
+      workers[index].stage = .parks
+    case .end:
+      expect(expected == nil, "a worker ends and a batch is due")
+      expect(book.phase != .open, "a worker ends too early")
+      workers[index].stage = .ends
+    }
+  }
+
+  /// Each list of messages has a number of its own.
+  func numbered(_ number: Int) {
+    expect(number > lastSequenceNumber, "the number \(number) came twice")
+    lastSequenceNumber = number
+  }
+
+  private func unpack(_ index: Int) {
+    guard let taken = workers[index].taken else { return fail("nothing to unpack") }
+    let base = taken.segment.base.assumingMemoryBound(to: Int.self)
+    for (offset, message) in workers[index].batch.enumerated() {
+      expect(base[taken.range.lowerBound + offset] == message, "a batch has other messages than it should")
+    }
+    machine.segmentEmptied(taken.segment)
+    workers[index].taken = nil
+    if workers[index].abort == nil {
+      workers[index].stage = .calls
+    } else {
+      giveUp(index)
+    }
+  }
+
+  private func giveUp(_ index: Int) {
+    workers[index].failure = workers[index].part.messages
+    workers[index].inFlight = 0
+    workers[index].stage = .endsAttempt
+  }
+
+  /// What `Verdict` makes of the end of a handler call.
+  private func handlerEnds(_ index: Int, _ end: HandlerEnd) {
+    let part = workers[index].part
+    var isFault = true
+    if case .aborted = book.phase { isFault = false }
+    if isFault, end != .handled { faultsLeft -= 1 }
+    switch end {
+    case .handled:
+      attemptEnds(index, handled: part.messages)
+      if workers[index].isFirst {
+        // The usual way of a batch, in one critical section.
+        settled(index)
+        workerLooks(index)
+      }
+      return
+    case .givenUp:
+      workers[index].failure = part.messages
+      attemptEnds(index, handled: [])
+    case .retried:
+      workers[index].parts.append(part)
+      attemptEnds(index, handled: [])
+    case .partlyGivenUp:
+      workers[index].failure = Array(part.messages.dropFirst())
+      numbered(machine.listMade())
+      attemptEnds(index, handled: [part.messages[0]])
+    case .partlyRetried:
+      numbered(machine.listMade())
+      workers[index].parts.append(Worker.Part(messages: Array(part.messages.dropFirst())))
+      attemptEnds(index, handled: [part.messages[0]])
+    case .halved:
+      let middle = part.messages.count / 2
+      let halves = [Array(part.messages[..<middle]), Array(part.messages[middle...])]
+      for half in halves.reversed() { workers[index].parts.append(Worker.Part(messages: half, isHalf: true)) }
+      for _ in halves { numbered(machine.listMade()) }
+      attemptEnds(index, handled: [])
+    }
+  }
+
+  private func attemptEnds(_ index: Int, handled: [Int]) {
+    let now = time
+    let inFlight = workers[index].inFlight
+    let isFirst = workers[index].isFirst && handled == workers[index].batch
+    machine.attemptEnded(
+      count: inFlight, handled: handled.count, weight: stage.weight(handled), now: now, &effects)
+    book.inFlight -= inFlight
+    book.handled += handled.count
+    book.left(handled)
+    workers[index].inFlight = 0
+    workers[index].isFirst = isFirst
+    workers[index].stage = .saves
+    if workers[index].failure.isEmpty { nextPart(index) }
+  }
+
+  private func nextPart(_ index: Int) {
+    if let next = workers[index].parts.popLast() {
+      workers[index].part = next
+      workers[index].stage = .begins
+    } else {
+      workers[index].part = Worker.Part(messages: [])
+      workers[index].stage = .settles
+    }
+  }
+
+  private func settled(_ index: Int) {
+    machine.batchSettled(epoch: workers[index].epoch, &effects)
+    workers[index].batch = []
+    workers[index].isFirst = true
+    workers[index].epoch = 0
+    workers[index].abort = nil
+  }
+}
