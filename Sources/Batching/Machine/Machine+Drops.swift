@@ -99,7 +99,12 @@ extension Machine {
           batch.due = batch.deadline <= now ? .linger : nil
         }
         open = batch
-        if batch.due == nil { arm(batch.deadline, &effects) }
+        if batch.due == nil {
+          arm(batch.deadline, &effects)
+        } else {
+          // The timer may not have fired yet, and will find nothing to do.
+          wakeWorkers(&effects)
+        }
       }
     } else {
       preconditionFailure("nothing to push out")
