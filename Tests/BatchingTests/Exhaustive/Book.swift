@@ -90,17 +90,19 @@ struct Book {
     return !settings.dropsOldest || victims(weight) == nil
   }
 
-  /// A message is accepted.
-  mutating func accept(_ message: Int) {
+  /// Messages are accepted, and lie side by side in one batch.
+  mutating func accept(_ message: Int, count: Int = 1) {
     let weight = weight(message)
     if settings.dropsOldest {
       for _ in 0..<(victims(weight) ?? 0) { pushOut() }
     }
     if !open.isEmpty, stage.isWeighted, weight > settings.maximumBatchWeight - stage.weight(open) { close(.weight) }
-    open.append(message)
-    arrivals.append(now)
-    accepted += 1
-    held += 1
+    for offset in 0..<count {
+      open.append(message + offset)
+      arrivals.append(now)
+    }
+    accepted += count
+    held += count
     heldWeight += weight
     if open.count >= settings.batchSize {
       close(.size)
@@ -150,8 +152,11 @@ struct Book {
     while !waiting.isEmpty {
       let next = waiting[0].messages.lowerBound + waiting[0].admitted
       guard hasRoom(weight(next)) else { return }
-      accept(next)
-      waiting[0].admitted += 1
+      let count =
+        settings.isTagged
+        ? 1 : min(waiting[0].messages.upperBound - next, settings.capacity - held, settings.batchSize - open.count)
+      accept(next, count: count)
+      waiting[0].admitted += count
       if waiting[0].admitted == waiting[0].messages.count {
         told.append((World.name(producer: waiting[0].producer), .admitted))
         waiting.removeFirst()

@@ -7,6 +7,7 @@ import Testing
 struct ExhaustiveTests {
   private struct Tally {
     var left = Scenario.all.count
+    var hasFailed = false
     var states = 0
     var transitions = 0
     var interleavings = 0.0
@@ -20,8 +21,10 @@ struct ExhaustiveTests {
     let begin = ContinuousClock.now
     _ = Self.begin
     var explorer = Explorer(scenario)
-    let outcome = await explorer.run()
+    // Where one case has failed, the others would only take time.
+    let outcome = await explorer.run(unless: { Self.tally.withLock { $0.hasFailed } })
     #expect(outcome.failure == nil, "\(outcome.failure ?? "")")
+    if outcome.failure != nil { Self.tally.withLock { $0.hasFailed = true } }
     let elapsed = ContinuousClock.now - begin
     print(
       "exhaustive: \(scenario): \(outcome.states) states, \(outcome.transitions) transitions,",

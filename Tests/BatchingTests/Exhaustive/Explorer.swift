@@ -19,7 +19,7 @@ struct Explorer {
   }
 
   private struct Frame {
-    let world: World
+    var world: World?
     let key: Digest
     let events: [Event]
     var next = 0
@@ -36,7 +36,8 @@ struct Explorer {
     stage = Stage(scenario)
   }
 
-  mutating func run() async -> Outcome {
+  /// Tries them all, or those that come before `isUseless` says that it need not go on.
+  mutating func run(unless isUseless: () -> Bool = { false }) async -> Outcome {
     let world = World(stage)
     if let violation = world.violation {
       outcome.failure = violation
@@ -45,7 +46,10 @@ struct Explorer {
     enter(world, key: world.digest())
     while let last = frames.indices.last, outcome.failure == nil {
       // Other tests want to get on, too.
-      if outcome.transitions & 0x3FF == 0 { await Task.yield() }
+      if outcome.transitions & 0x3FF == 0 {
+        if isUseless() { break }
+        await Task.yield()
+      }
       let frame = frames[last]
       if frame.next == frame.events.count {
         let paths = frame.events.isEmpty ? 1 : frame.interleavings
@@ -56,7 +60,14 @@ struct Explorer {
       }
       frames[last].next += 1
       outcome.transitions += 1
-      let next = World(copying: frame.world)
+      guard let world = frame.world else { break }
+      let next: World
+      if frame.next == frame.events.count - 1 {
+        frames[last].world = nil
+        next = world
+      } else {
+        next = World(copying: world)
+      }
       next.happens(frame.events[frame.next])
       if let violation = next.violation {
         fail(violation)

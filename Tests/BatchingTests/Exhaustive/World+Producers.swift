@@ -152,10 +152,10 @@ extension World {
   private func accepted(_ slot: UnsafeMutableRawPointer, _ count: Int, from first: Int) {
     for offset in 0..<count {
       (slot + offset * MemoryLayout<Int>.stride).initializeMemory(as: Int.self, to: first + offset)
-      expect(book.phase == .open, "accepted after the end")
-      expect(!book.isFull(book.weight(first + offset)), "accepted although it is full, or others wait")
-      book.accept(first + offset)
     }
+    expect(book.phase == .open, "accepted after the end")
+    expect(!book.isFull(book.weight(first)), "accepted although it is full, or others wait")
+    book.accept(first, count: count)
     tell("  accepted \(count)")
   }
 

@@ -55,7 +55,8 @@ extension World {
     machine.runEnded()
     book.phase = .done
     runHasEnded = true
-    expect(unsettled == 0, "run() returned and something is not settled")
+    // A producer may be about to let go of what nobody wants.
+    if scenario.savesDrops { expect(unsettled == 0, "run() returned and something is not settled") }
   }
 
   func shutDown() {
