@@ -80,8 +80,10 @@ extension Core {
     do {
       if let timeout = handling.timeout {
         try await call(part, timeout: timeout)
-      } else {
+      } else if spans != nil {
         try await handle(part)
+      } else {
+        try await handling.handler(part.batch)
       }
     } catch {
       thrown = error

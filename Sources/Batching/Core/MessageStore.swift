@@ -10,12 +10,17 @@ struct MessageStore<Message: Sendable>: Sendable {
     var context: ServiceContext?
   }
 
+  // This and no more, so that a copy of the store costs nothing.
   let keepsContexts: Bool
-  let layout: MessageLayout
 
-  init(keepsContexts: Bool) {
-    self.keepsContexts = keepsContexts
-    layout = keepsContexts ? MessageLayout(of: Stored.self) : MessageLayout(of: Message.self)
+  // All that names `Stored` is in functions of its own that are not inlined: the metadata of that type is looked up at run
+  // time, and the compiler would look it up on the way of bare messages too.
+
+  /// What the machine has to know.
+  var layout: MessageLayout { keepsContexts ? storedLayout : MessageLayout(of: Message.self) }
+
+  private var storedLayout: MessageLayout {
+    @inline(never) get { MessageLayout(of: Stored.self) }
   }
 
   /// The context of the current task, where it is kept.
@@ -25,22 +30,34 @@ struct MessageStore<Message: Sendable>: Sendable {
 
   // MARK: In
 
+  @inline(__always)
   func put(_ message: Message, _ context: ServiceContext?, into slot: UnsafeMutableRawPointer) {
     if keepsContexts {
-      slot.initializeMemory(as: Stored.self, to: Stored(message: message, context: context))
+      withUnsafePointer(to: message) { putStored($0, count: 1, context, into: slot) }
     } else {
       slot.initializeMemory(as: Message.self, to: message)
     }
   }
 
   /// The same for messages that lie side by side, and will.
+  @inline(__always)
   func put(
     _ messages: UnsafePointer<Message>, count: Int, _ context: ServiceContext?, into slot: UnsafeMutableRawPointer
   ) {
     if keepsContexts {
-      for index in 0..<count { put(messages[index], context, into: layout.slot(index, of: slot)) }
+      putStored(messages, count: count, context, into: slot)
     } else {
       slot.initializeMemory(as: Message.self, from: messages, count: count)
+    }
+  }
+
+  @inline(never)
+  private func putStored(
+    _ messages: UnsafePointer<Message>, count: Int, _ context: ServiceContext?, into slot: UnsafeMutableRawPointer
+  ) {
+    let target = slot.bindMemory(to: Stored.self, capacity: count)
+    for index in 0..<count {
+      (target + index).initialize(to: Stored(message: messages[index], context: context))
     }
   }
 
@@ -48,16 +65,20 @@ struct MessageStore<Message: Sendable>: Sendable {
 
   /// Moves messages out of a range of slots; the contexts are `nil` where none are kept.
   func take(_ range: Range<Int>, of base: UnsafeMutableRawPointer) -> ([Message], contexts: [ServiceContext?]?) {
-    let first = layout.slot(range.lowerBound, of: base)
-    guard keepsContexts else {
-      let source = first.assumingMemoryBound(to: Message.self)
-      let messages = [Message](unsafeUninitializedCapacity: range.count) { buffer, count in
-        buffer.baseAddress?.moveInitialize(from: source, count: range.count)
-        count = range.count
-      }
-      return (messages, nil)
+    if keepsContexts { return takeStored(range, of: base) }
+    let source = base.assumingMemoryBound(to: Message.self) + range.lowerBound
+    let messages = [Message](unsafeUninitializedCapacity: range.count) { buffer, count in
+      buffer.baseAddress?.moveInitialize(from: source, count: range.count)
+      count = range.count
     }
-    let source = first.assumingMemoryBound(to: Stored.self)
+    return (messages, nil)
+  }
+
+  @inline(never)
+  private func takeStored(
+    _ range: Range<Int>, of base: UnsafeMutableRawPointer
+  ) -> ([Message], contexts: [ServiceContext?]?) {
+    let source = base.assumingMemoryBound(to: Stored.self) + range.lowerBound
     var messages: [Message] = []
     var contexts: [ServiceContext?] = []
     messages.reserveCapacity(range.count)
@@ -71,12 +92,13 @@ struct MessageStore<Message: Sendable>: Sendable {
   }
 
   func destroy(_ range: Range<Int>, of base: UnsafeMutableRawPointer) {
-    let first = layout.slot(range.lowerBound, of: base)
-    if keepsContexts {
-      first.assumingMemoryBound(to: Stored.self).deinitialize(count: range.count)
-    } else {
-      first.assumingMemoryBound(to: Message.self).deinitialize(count: range.count)
-    }
+    if keepsContexts { return destroyStored(range, of: base) }
+    (base.assumingMemoryBound(to: Message.self) + range.lowerBound).deinitialize(count: range.count)
+  }
+
+  @inline(never)
+  private func destroyStored(_ range: Range<Int>, of base: UnsafeMutableRawPointer) {
+    (base.assumingMemoryBound(to: Stored.self) + range.lowerBound).deinitialize(count: range.count)
   }
 
   // MARK: Parcels
@@ -85,6 +107,7 @@ struct MessageStore<Message: Sendable>: Sendable {
   func pack(
     _ messages: UnsafeBufferPointer<Message>, _ context: ServiceContext?, weights: UnsafePointer<Int>?
   ) -> Parcel {
+    let layout = layout
     let base = UnsafeMutableRawPointer.allocate(
       byteCount: messages.count * layout.stride, alignment: layout.alignment)
     if let first = messages.baseAddress { put(first, count: messages.count, context, into: base) }

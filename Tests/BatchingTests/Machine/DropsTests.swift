@@ -45,6 +45,16 @@ struct DropsTests {
     #expect(bench.look() == .take(.init(messages: [3], trigger: .size, number: 2, abort: nil)))
   }
 
+  @Test func `a batch began when the first of its messages that is left was accepted`() {
+    let bench = bench { $0.capacity = 5 }
+    for message in 1...5 { _ = bench.offer(at: .milliseconds(message)) }
+    #expect(bench.offer(at: .milliseconds(6)).answer == .accepted)  // closes [4, 5, 6], pushes out 1
+    #expect(bench.look() == .take(.init(messages: [2, 3], trigger: .size, number: 1, abort: nil)))
+    #expect(bench.lastBegan == .milliseconds(2))
+    #expect(bench.look() == .take(.init(messages: [4, 5, 6], trigger: .size, number: 2, abort: nil)))
+    #expect(bench.lastBegan == .milliseconds(4))
+  }
+
   @Test func `what a handler has is not pushed out`() {
     let bench = bench { $0.batchSize = 4 }
     for _ in 1...4 { _ = bench.offer() }

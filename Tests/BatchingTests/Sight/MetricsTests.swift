@@ -277,4 +277,31 @@ struct MetricsTests {
     }
     metrics.onUse.change { $0 = {} }
   }
+
+  @Test
+  func aWorkerDoesNotParkBeforeAllIsPublished() async throws {
+    let rig = try withMetricsFactory(metrics) {
+      try Rig(
+        .init(batchSize: 1, linger: .seconds(9_000), maximumBatchWeight: 10), handler: .open(), weight: { $0 })
+    }
+    let refused = Watched(0)
+    metrics.onUse.change { [aggregator = rig.aggregator, clock = rig.clock] in
+      $0 = {
+        guard
+          refused.change({
+            $0 += 1; return $0 <= 30
+          })
+        else { return }
+        // Too heavy, and a second after the last: it asks whoever publishes to do it again.
+        clock.advance(by: .seconds(1))
+        _ = aggregator.trySend(11)
+      }
+    }
+    try await rig.run { rig in
+      try await rig.aggregator.send(1)
+      try await eventually("all are shown, though no other batch comes") { metrics.count("message.rejected") == 30 }
+    }
+    metrics.onUse.change { $0 = {} }
+    expectTheLedger(rig.aggregator.statistics)
+  }
 }
