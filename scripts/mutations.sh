@@ -5,7 +5,7 @@
 #   scripts/mutations.sh NAME...    some of them
 #
 # Each mutation is a patch whose first line says what is wrong. It is applied to a copy of the library. Then come the
-# exhaustive cases, the simulation (2,000 seeds), and the other tests, until one of them fails, crashes or does not come to
+# exhaustive cases, the simulation, and the other tests, until one of them fails, crashes or does not come to
 # an end. The exit code is not 0 when a mutation is not noticed, or does not apply any more.
 #
 # MUTATIONS_SCRATCH names a folder to keep between runs, so that only what has changed is built.
@@ -58,7 +58,7 @@ for name in "${names[@]}"; do
     result='NO BUILD'
   elif noticed --filter Exhaustive; then
     result=exhaustive
-  elif BATCHING_SEEDS=2000 noticed --filter CoreSimulation; then
+  elif noticed --filter CoreSimulation; then
     result=simulation
   elif noticed --skip 'Exhaustive|CoreSimulation'; then
     result=tests
