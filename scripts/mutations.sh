@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Plants one mistake after the other in the library, and looks whether something notices it.
 #
-#   scripts/mutations.sh            all of Tests/Mutations; takes an hour
+#   scripts/mutations.sh            all of Tests/Mutations; takes an hour or two
 #   scripts/mutations.sh NAME...    some of them
 #
 # Each mutation is a patch whose first line says what is wrong. It is applied to a copy of the library. Then come the

@@ -1,7 +1,9 @@
 import Tracing
 
 /// The spans around handler calls.
-struct HandlerSpans: Sendable {
+///
+/// A class, so that to ask whether there are any is to look at one word.
+final class HandlerSpans: Sendable {
   private let aggregator: String
   private let operation: String
   private let tracer: any Tracer

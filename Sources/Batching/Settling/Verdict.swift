@@ -95,6 +95,7 @@ struct Verdict<Message: Sendable> {
       if again.messages.count < part.messages.count { again.sequenceNumber = number() }
       next = [again]
       next[0].attempt += 1
+      next[0].lastError = partial
       next[0].lastErrors = errors
       backOff = policy.backOff(after: part.attempt, advised: advised, random: random())
     }

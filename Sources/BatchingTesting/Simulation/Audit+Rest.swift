@@ -69,19 +69,21 @@ extension Audit: Auditing {
     check(waiting < configuration.batchSize, "\(waiting) messages wait though a slot is free")
     guard waiting > 0 else { return }
     check(shutDownAt == nil, "\(waiting) messages wait after the shutdown though a slot is free")
-    for (message, entry) in entries where entry.batch == nil && entry.fates.isEmpty && !entry.isBeingGivenUp {
-      guard let acceptedAt = entry.acceptedAt else { continue }
-      check(
-        acceptedAt + configuration.linger > now || isDropped(message),
-        "\(message), accepted at \(acceptedAt), waits longer than linger though a slot is free")
-      for (id, flush) in flushes where flush.accepted.contains(message) {
-        check(isDropped(message), "\(message) waits, though flush \(id) made it due and a slot is free")
+    let overdue = entries.values.count { entry in
+      guard let acceptedAt = entry.acceptedAt, entry.batch == nil, entry.fates.isEmpty, !entry.isBeingGivenUp
+      else { return false }
+      return acceptedAt + configuration.linger <= now
+    }
+    // Messages that were pushed out are between two worlds until the failure handler gets them.
+    let pushedOut = numbers.dropped - dropsGiven
+    check(overdue <= pushedOut, "\(overdue) messages wait longer than linger though a slot is free")
+    for (id, flush) in flushes {
+      let waiting = flush.accepted.count { message in
+        entries[message].map { $0.batch == nil && $0.fates.isEmpty && !$0.isBeingGivenUp } ?? false
       }
+      check(waiting <= pushedOut, "\(waiting) messages wait, though flush \(id) made them due and a slot is free")
     }
   }
-
-  /// Pushed-out messages are between two worlds until the failure handler gets them.
-  private func isDropped(_ message: Message) -> Bool { configuration.overflow == .dropOldest && givingUp > 0 }
 
   /// A flush returns when all is settled that was accepted before.
   private func checkFlushes() {

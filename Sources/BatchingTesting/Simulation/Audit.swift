@@ -68,6 +68,8 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
   var failed = 0
   var retries = 0
   var givingUp = 0
+  /// Pushed-out messages that the failure handler has been given.
+  var dropsGiven = 0
   private var lastSend = 0
   private var lastFlush = 0
   private var last = AggregatorStatistics()
@@ -301,6 +303,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
       }
       check(!entry.isBeingGivenUp && entry.fates.isEmpty, "\(item.message) was given up, and settled before")
       entries[item.message]?.isBeingGivenUp = true
+      if (item.error as? AggregatorError) == .dropped { dropsGiven += 1 }
       check(isReason(item.error, for: entry), "\(item.message) was given up because of \(item.error)")
     }
     givingUp += failure.items.count

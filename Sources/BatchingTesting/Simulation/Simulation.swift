@@ -26,7 +26,7 @@ public final class Simulation: @unchecked Sendable {
   private var lines: [String]?
   private var fingerprint: UInt64 = 0xCBF2_9CE4_8422_2325
   private var calls = 0
-  private(set) var messageCount = 0
+  private var messages = 0
 
   init(seed: UInt64, faults: Faults, isTraced: Bool) {
     self.seed = seed
@@ -98,17 +98,18 @@ public final class Simulation: @unchecked Sendable {
   }
 
   var callCount: Int { lock.withLock { calls } }
+  var messageCount: Int { lock.withLock { messages } }
 
   func add(_ audit: some Auditing, messages: Int) {
     lock.withLock {
       audits.append(audit)
-      messageCount += messages
+      self.messages += messages
     }
   }
 
   /// Something is wrong; the first finding ends the run.
   func found(_ violation: String) {
-    trace(.violation, violations.count, "WRONG: \(violation)")
+    trace(.violation, 0, "WRONG: \(violation)")
     lock.withLock { violations.append(violation) }
   }
 

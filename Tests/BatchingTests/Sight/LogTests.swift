@@ -58,6 +58,26 @@ struct LogTests {
   }
 
   @Test
+  func whatIsLeftOfAPartialFailureIsTriedAgain() async throws {
+    let aggregator = try aggregator(
+      .init(batchSize: 2, retry: .exponential(maximumAttempts: 2, initial: .zero, maximum: .zero))
+    ) { batch in
+      if batch.attempt == 1 { throw PartialBatchFailure([1: Indiscreet()]) }
+    }
+    try await whileRunning(aggregator) { _ in
+      try await aggregator.send(contentsOf: ["secret", "secret"])
+      try await aggregator.flush()
+    }
+    let retry = try #require(entries("batch failed, it is tried again").first)
+    #expect(
+      retry.metadata == [
+        "batching.aggregator": "orders", "batching.batch.sequence_number": "2", "batching.batch.size": "1",
+        "batching.batch.attempt": "1", "batching.back_off": "0.0 seconds", "error.type": "PartialBatchFailure",
+      ])
+    #expect(!logs.entries.contains { $0.text.contains("secret") })
+  }
+
+  @Test
   func halvesAreNamed() async throws {
     let aggregator = try aggregator(
       .init(
