@@ -41,7 +41,8 @@ public final class Aggregator<Message: Sendable>: Service, Sendable {
   ///   - onFailure: Gets messages that are given up. It is never called in a cancelled task, and its messages count as
   ///     settled when it returns. Without it they are counted and logged.
   /// - Throws: ``AggregatorError/invalidConfiguration(_:was:allowed:)`` for a value that makes no sense.
-  public convenience init(
+  @inlinable
+  public init(
     name: String = "aggregator",
     configuration: AggregatorConfiguration = .init(),
     clock: any Clock<Duration> = ContinuousClock(),
@@ -50,13 +51,9 @@ public final class Aggregator<Message: Sendable>: Service, Sendable {
     handler: @escaping @Sendable (Batch<Message>) async throws -> Void,
     onFailure: (@Sendable (BatchFailure<Message>) async -> Void)? = nil
   ) throws(AggregatorError) {
-    try self.init(
-      name: name, configuration: configuration, clock: clock, logger: logger,
-      random: {
-        var generator = SystemRandomNumberGenerator()
-        return generator.next()
-      },
-      weight: weight, handler: handler, onFailure: onFailure)
+    core = try Core(
+      name: name, configuration: configuration, clock: clock, logger: logger, random: randomNumber, weight: weight,
+      mover: messageMover(), handler: handler, onFailure: onFailure)
   }
 
   /// The same with a source of randomness, for simulations that repeat exactly.
@@ -72,7 +69,7 @@ public final class Aggregator<Message: Sendable>: Service, Sendable {
   ) throws(AggregatorError) {
     core = try Core(
       name: name, configuration: configuration, clock: clock, logger: logger, random: random, weight: weight,
-      handler: handler, onFailure: onFailure)
+      mover: messageMover(), handler: handler, onFailure: onFailure)
   }
 
   /// Sends a message; waits while there is no room.
@@ -147,4 +144,11 @@ public final class Aggregator<Message: Sendable>: Service, Sendable {
   public var statistics: AggregatorStatistics {
     core.statistics()
   }
+}
+
+/// Where jitter comes from.
+@usableFromInline
+func randomNumber() -> UInt64 {
+  var generator = SystemRandomNumberGenerator()
+  return generator.next()
 }

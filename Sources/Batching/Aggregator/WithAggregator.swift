@@ -26,6 +26,7 @@ public import Logging
 /// - Returns: What `body` returned.
 /// - Throws: What `body` throws, after the drain; `CancellationError` when the task is cancelled, after handlers have been
 ///   cancelled and the rest given to `onFailure`; ``AggregatorError/invalidConfiguration(_:was:allowed:)``.
+@inlinable
 public func withAggregator<Message: Sendable, Output>(
   of: Message.Type = Message.self,
   name: String = "aggregator",
@@ -44,6 +45,7 @@ public func withAggregator<Message: Sendable, Output>(
 }
 
 /// Runs an aggregator while `body` runs, then shuts it down and waits until all is settled.
+@usableFromInline
 package func withRunning<Message: Sendable, Output>(
   _ aggregator: Aggregator<Message>, body: (Aggregator<Message>) async throws -> Output
 ) async throws -> Output {

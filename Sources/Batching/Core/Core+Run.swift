@@ -98,21 +98,27 @@ extension Core {
       let isPublished = publish()
       switch order {
       case .take(let taken):
-        let part = unpack(taken)
+        let (batch, annotations) = unpack(taken)
+        // A small segment waits for the next visit to the lock; what could be much memory is not held up by the handler.
+        var emptied: Segment? = taken.segment
+        if taken.segment.capacity * store.stride > Self.smallSegment { giveBack(&emptied) }
         // The usual way of a batch, with one visit to the lock for its end and for the next.
-        let count = part.messages.count
-        let weight = part.weight
+        let count = batch.messages.count
+        let weight = taken.weight
         let abort = taken.abort ?? (Task.isCancelled ? abortReason() : nil)
         if abort == nil, let metrics { metrics.batchStarted(size: count, after: time.now() - taken.began) }
-        let error = abort == nil ? await call(part) : nil
+        let error = abort == nil ? await call(batch, annotations) : nil
         if abort == nil, error == nil {
           order = ask { machine, effects in
+            if let emptied { machine.segmentEmptied(emptied) }
             machine.attemptEnded(count: count, handled: count, weight: weight, now: time.now(), &effects)
             machine.batchSettled(epoch: taken.epoch, &effects)
             return machine.workerLooks(wasWoken: false)
           }
           continue
         }
+        giveBack(&emptied)
+        let part = Part(batch, annotations)
         let verdict = error.map { judge(part, threw: $0) } ?? giveUp(part, abort)
         let inFlight = taken.abort == nil ? count : 0
         await settle(verdict, epoch: taken.epoch, inFlight: inFlight, saver: saver)
@@ -130,16 +136,22 @@ extension Core {
     }
   }
 
-  /// Moves the messages of a taken batch out of its segment, outside the lock, and gives the segment back.
-  private func unpack(_ taken: TakenBatch) -> Part<Message> {
+  /// What a segment has at most in bytes if it is not given back at once: memory that a handler call holds twice.
+  private static var smallSegment: Int { 4096 }
+
+  private func giveBack(_ emptied: inout Segment?) {
+    guard let segment = emptied.take() else { return }
+    machine.withLock { $0.segmentEmptied(segment) }
+  }
+
+  /// Moves the messages of a taken batch out of its segment, outside the lock.
+  private func unpack(_ taken: TakenBatch) -> (Batch<Message>, Annotations) {
     let range = taken.range
     let (messages, contexts) = store.take(range, of: taken.segment.base)
     var weights: [Int]?
     if weight != nil, let tags = taken.segment.tags { weights = range.map { tags[$0].weight } }
-    machine.withLock { $0.segmentEmptied(taken.segment) }
-    return Part(
-      messages: messages, weights: weights, contexts: contexts, trigger: taken.trigger,
-      sequenceNumber: taken.sequenceNumber)
+    let batch = Batch(messages: messages, trigger: taken.trigger, sequenceNumber: taken.sequenceNumber)
+    return (batch, Annotations(weights: weights, contexts: contexts))
   }
 }
 

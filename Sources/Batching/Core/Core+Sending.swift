@@ -89,9 +89,32 @@ extension Core {
   /// The most messages that are accepted in one critical section, and that wait together.
   @usableFromInline static var longestRun: Int { 1024 }
 
+  /// How often a sender looks for room, a microsecond or two apart, before it suspends.
+  ///
+  /// To be suspended and resumed costs a microsecond or more on both sides. The number is measured, as is the pause.
+  private static var looksBeforeWaiting: Int { 4 }
+
+  /// Whether there may be room again before a task could have been suspended and resumed.
+  ///
+  /// That is so while a batch is a matter of a microsecond. With larger ones the looking is in vain, and one resumption
+  /// serves many messages anyway.
+  private var looksForRoom: Bool { overflow == .suspend && weight == nil && batchSize <= 64 }
+
   /// Sends a message that found no room a moment ago, or that has to be weighed.
   @usableFromInline
   func sendSlowly(_ message: Message) async throws {
+    if looksForRoom {
+      for _ in 0..<Self.looksBeforeWaiting {
+        SpinLock.stayAway()
+        if appendOrKeepLock(message) { return }
+        switch offerHoldingLock(message, waits: true) {
+        case .accepted: return
+        case .full: continue
+        case .closed: throw AggregatorError.closed
+        case .tooHeavy: throw AggregatorError.tooHeavy
+        }
+      }
+    }
     let progress = withUnsafePointer(to: message) { send(UnsafeBufferPointer(start: $0, count: 1)) }
     switch progress {
     case .accepted: return

@@ -37,7 +37,7 @@ extension Core {
       } else {
         inFlight = part.messages.count
         publish()
-        verdict = await call(part).map { judge(part, threw: $0) } ?? Verdict(handled: part)
+        verdict = await call(part.batch, part.annotations).map { judge(part, threw: $0) } ?? Verdict(handled: part)
       }
     }
     ask { $0.batchSettled(epoch: epoch, &$1) }
@@ -74,16 +74,16 @@ extension Core {
   }
 
   /// One handler call; returns what it threw.
-  func call(_ part: Part<Message>) async -> (any Error)? {
+  func call(_ batch: Batch<Message>, _ annotations: Annotations) async -> (any Error)? {
     let began = metrics == nil ? Duration.zero : time.now()
     var thrown: (any Error)?
     do {
       if let timeout = handling.timeout {
-        try await call(part, timeout: timeout)
+        try await call(batch, annotations, timeout: timeout)
       } else if spans != nil {
-        try await handle(part)
+        try await handle(batch, annotations)
       } else {
-        try await handling.handler(part.batch)
+        try await handling.handler(batch)
       }
     } catch {
       thrown = error
@@ -93,10 +93,9 @@ extension Core {
   }
 
   /// The handler itself, in a span where calls are traced.
-  private func handle(_ part: Part<Message>) async throws {
-    guard let spans else { return try await handling.handler(part.batch) }
-    let batch = part.batch
-    try await spans.around(batch, contexts: part.contexts) { try await handling.handler(batch) }
+  private func handle(_ batch: Batch<Message>, _ annotations: Annotations) async throws {
+    guard let spans else { return try await handling.handler(batch) }
+    try await spans.around(batch, contexts: annotations.contexts) { try await handling.handler(batch) }
   }
 
   private enum TimedCallEvent {
@@ -109,12 +108,12 @@ extension Core {
   /// A handler call that is cancelled when its time is up.
   ///
   /// What it does then counts: it may still return.
-  private func call(_ part: Part<Message>, timeout: Duration) async throws {
+  private func call(_ batch: Batch<Message>, _ annotations: Annotations, timeout: Duration) async throws {
     let deadline = time.now() + timeout
     try await withThrowingTaskGroup(of: TimedCallEvent.self) { group in
       group.addTask {
         do {
-          try await self.handle(part)
+          try await self.handle(batch, annotations)
           return .returned
         } catch {
           return .threw(error, wasCancelled: Task.isCancelled)
@@ -142,7 +141,7 @@ extension Core {
           isTimedOut = true
           group.cancelAll()
           reporter.timedOut(
-            messages: part.messages.count, attempt: part.attempt, sequenceNumber: part.sequenceNumber)
+            messages: batch.messages.count, attempt: batch.attempt, sequenceNumber: batch.sequenceNumber)
         case .sleepEnded:
           break
         }

@@ -1,5 +1,5 @@
 import CoreMetrics
-import Logging
+public import Logging
 import Tracing
 
 @usableFromInline
@@ -15,6 +15,7 @@ final class Core<Message: Sendable>: Sendable {
   let time: TimeSource
   let weight: (@Sendable (Message) -> Int)?
   let overflow: OverflowPolicy
+  let batchSize: Int
   let handling: Handling<Message>
   let store: MessageStore<Message>
   let reporter: Reporter
@@ -23,6 +24,7 @@ final class Core<Message: Sendable>: Sendable {
   /// `nil` when handler calls are not traced.
   let spans: HandlerSpans?
 
+  @usableFromInline
   init(
     name: String,
     configuration: AggregatorConfiguration,
@@ -30,18 +32,20 @@ final class Core<Message: Sendable>: Sendable {
     logger: Logger?,
     random: @escaping @Sendable () -> UInt64,
     weight: (@Sendable (Message) -> Int)?,
+    mover: @escaping MessageMover<Message>,
     handler: @escaping @Sendable (Batch<Message>) async throws -> Void,
     onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
   ) throws(AggregatorError) {
     try configuration.validate(hasWeight: weight != nil)
     spans = HandlerSpans(aggregator: name, policy: configuration.tracing, tracer: InstrumentationSystem.tracer)
-    store = MessageStore(keepsContexts: spans?.linksSenders ?? false)
+    store = MessageStore(keepsContexts: spans?.linksSenders ?? false, move: mover)
     var settings = MachineSettings(configuration)
     settings.hasPlainSlots = !store.keepsContexts
     machine = Guarded(Machine(settings: settings, layout: store.layout))
     time = TimeSource(clock)
     self.weight = settings.isWeighted ? weight : nil
     overflow = configuration.overflow
+    batchSize = configuration.batchSize
     handling = Handling(
       retry: configuration.retry, timeout: configuration.handlerTimeout, concurrency: configuration.concurrency,
       random: random, handler: handler, onFailure: onFailure)

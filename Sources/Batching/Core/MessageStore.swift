@@ -10,11 +10,15 @@ struct MessageStore<Message: Sendable>: Sendable {
     var context: ServiceContext?
   }
 
-  // This and no more, so that a copy of the store costs nothing.
   let keepsContexts: Bool
+  /// Moves bare messages out of memory; compiled where the type is known (see `messageMover`).
+  let move: MessageMover<Message>
 
   // All that names `Stored` is in functions of its own that are not inlined: the metadata of that type is looked up at run
   // time, and the compiler would look it up on the way of bare messages too.
+
+  /// About how many bytes a slot has.
+  var stride: Int { MemoryLayout<Message>.stride }
 
   /// What the machine has to know.
   var layout: MessageLayout { keepsContexts ? storedLayout : MessageLayout(of: Message.self) }
@@ -65,13 +69,7 @@ struct MessageStore<Message: Sendable>: Sendable {
 
   /// Moves messages out of a range of slots; the contexts are `nil` where none are kept.
   func take(_ range: Range<Int>, of base: UnsafeMutableRawPointer) -> ([Message], contexts: [ServiceContext?]?) {
-    if keepsContexts { return takeStored(range, of: base) }
-    let source = base.assumingMemoryBound(to: Message.self) + range.lowerBound
-    let messages = [Message](unsafeUninitializedCapacity: range.count) { buffer, count in
-      buffer.baseAddress?.moveInitialize(from: source, count: range.count)
-      count = range.count
-    }
-    return (messages, nil)
+    keepsContexts ? takeStored(range, of: base) : (move(range, base), nil)
   }
 
   @inline(never)
@@ -125,5 +123,25 @@ struct MessageStore<Message: Sendable>: Sendable {
     destroy(admitted..<parcel.count, of: parcel.base)
     parcel.base.deallocate()
     parcel.weights?.deallocate()
+  }
+}
+
+/// Moves messages out of a range of slots, in an array of exactly that size.
+@usableFromInline
+typealias MessageMover<Message> = @Sendable (Range<Int>, UnsafeMutableRawPointer) -> [Message]
+
+/// Inlined into the client, where the message type is known.
+///
+/// In this module it is not, and each array would cost two look-ups of metadata at run time: as much as all else that is done
+/// for a small batch.
+@inlinable
+func messageMover<Message: Sendable>(of: Message.Type = Message.self) -> MessageMover<Message> {
+  { range, base in
+    let source = base.assumingMemoryBound(to: Message.self) + range.lowerBound
+    return [Message](unsafeUninitializedCapacity: range.count) { buffer, count in
+      // A batch has at least one message, so that there is a buffer.
+      buffer.baseAddress.unsafelyUnwrapped.moveInitialize(from: source, count: range.count)
+      count = range.count
+    }
   }
 }

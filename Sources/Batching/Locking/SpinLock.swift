@@ -44,9 +44,7 @@ struct SpinLock: ~Copyable {
     var round = 0
     repeat {
       if round < Self.spinningRounds {
-        // Away from the lock's cache line: looking at it would take it from the owner each time. (A local would do, were it
-        // not that the optimiser removes it, and the waiting with it.)
-        for _ in 0..<Self.spins { _ = elsewhere.load(ordering: .relaxed) }
+        Self.stayAway()
       } else if round < Self.spinningRounds + Self.yieldingRounds {
         sched_yield()
       } else {
@@ -58,7 +56,14 @@ struct SpinLock: ~Copyable {
         .exchanged
   }
 
-  /// A microsecond or two.
+  /// Lets a microsecond or two pass, away from the lock's cache line: looking at it would take it from the owner each time.
+  ///
+  /// (A local would do to look at, were it not that the optimiser removes it, and the waiting with it.)
+  static func stayAway() {
+    for _ in 0..<spins { _ = elsewhere.load(ordering: .relaxed) }
+  }
+
+  /// How many looks that takes.
   ///
   /// Without the optimiser, and more so under ThreadSanitizer, each look costs a hundred times as much.
   private static var spins: Int {

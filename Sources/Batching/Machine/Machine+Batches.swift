@@ -4,6 +4,8 @@ import DequeModule
 struct TakenBatch {
   var segment: Segment
   var range: Range<Int>
+  /// What its messages weigh together.
+  let weight: Int
   let trigger: Trigger
   let sequenceNumber: Int
   /// When the first of its messages was accepted.
@@ -103,8 +105,8 @@ extension Machine {
       ledger.inFlight += batch.range.count
     }
     return TakenBatch(
-      segment: batch.segment, range: batch.range, trigger: batch.trigger, sequenceNumber: nextSequenceNumber,
-      began: batch.began, epoch: batch.epoch, abort: reason)
+      segment: batch.segment, range: batch.range, weight: batch.weight, trigger: batch.trigger,
+      sequenceNumber: nextSequenceNumber, began: batch.began, epoch: batch.epoch, abort: reason)
   }
 
   /// A list of messages that no handler call has had yet needs a number: a part of a batch.

@@ -12,35 +12,37 @@ struct Machine<Waiter>: ~Copyable {
   /// What the hot path touches, and nothing else: an accepted message is a compare, a store, and an increment.
   @usableFromInline var slots = OpenSlots()
 
-  let settings: MachineSettings
-  let layout: MessageLayout
-
-  var phase = Phase.open
-  var hasRun = false
-  /// Messages by their fate.
-  ///
-  /// Those of the open batch since `open.counted` come in at the next event (see `countOpen`).
-  var ledger = AggregatorStatistics()
-  var heldWeight = 0
+  // From here on in the order in which a batch needs them: its way through the machine should touch few cache lines, for each
+  // of them moves from the producer's core to the worker's and back.
 
   var open: OpenBatch?
+  var phase = Phase.open
+  var hasRun = false
+  var heldWeight = 0
+  var nextSequenceNumber = 1
   /// Batches that are due and closed, oldest first.
   ///
   /// All are older than the open one.
   var ready: Deque<ClosedBatch> = []
   var pool: SegmentPool
-  var batchesTaken = TriggerCounts()
-  var nextSequenceNumber = 1
-
-  var senders = WaitQueue<Parcel, Waiter>()
-  var drops = DropBox()
   var epochs = Epochs()
-  var flushers = WaitQueue<Int, Waiter>()
-
+  var senders = WaitQueue<Parcel, Waiter>()
   var workers = Workers<Waiter>()
   var timer = TimerState<Waiter>.absent
+  /// Messages by their fate.
+  ///
+  /// Those of the open batch since `open.counted` come in at the next event (see `countOpen`).
+  var ledger = AggregatorStatistics()
+  var batchesTaken = TriggerCounts()
+
+  var drops = DropBox()
+  var flushers = WaitQueue<Int, Waiter>()
   var supervisor = SupervisorState<Waiter>()
   var drainDeadline: Duration?
+
+  // Never written, and so at home in every core's cache, as long as nothing beside them is written either.
+  let settings: MachineSettings
+  let layout: MessageLayout
 
   init(settings: MachineSettings, layout: MessageLayout) {
     self.settings = settings

@@ -1,5 +1,13 @@
 import Tracing
 
+/// What is kept beside the messages of a batch, where it is.
+struct Annotations: Sendable {
+  /// What each weighs; `nil` where nothing is weighed.
+  var weights: [Int]?
+  /// In which context each was sent; `nil` where handler calls are not linked to senders.
+  var contexts: [ServiceContext?]?
+}
+
 /// A list of messages on its way to being settled: a batch, or what is left of one.
 struct Part<Message: Sendable>: Sendable {
   var messages: [Message]
@@ -17,6 +25,8 @@ struct Part<Message: Sendable>: Sendable {
   var lastError: (any Error)?
   /// What it threw for each message, where it named them.
   var lastErrors: [any Error]?
+
+  var annotations: Annotations { Annotations(weights: weights, contexts: contexts) }
 
   var weight: Int { weights?.reduce(0, +) ?? 0 }
 
@@ -52,5 +62,14 @@ struct Part<Message: Sendable>: Sendable {
     }
     return BatchFailure(
       items: items, error: abort.error(over: lastErrors.first), attempts: attempt - 1, sequenceNumber: sequenceNumber)
+  }
+}
+
+extension Part {
+  /// A batch that takes more than one successful handler call.
+  init(_ batch: Batch<Message>, _ annotations: Annotations) {
+    self.init(
+      messages: batch.messages, weights: annotations.weights, contexts: annotations.contexts, trigger: batch.trigger,
+      attempt: batch.attempt, sequenceNumber: batch.sequenceNumber)
   }
 }

@@ -15,6 +15,7 @@ public struct Batch<Message: Sendable>: Sendable {
   public let sequenceNumber: Int
 
   /// Makes a batch, for a test of a handler.
+  @inlinable
   public init(messages: [Message], trigger: Trigger = .size, attempt: Int = 1, sequenceNumber: Int = 1) {
     self.messages = messages
     self.trigger = trigger
@@ -25,15 +26,16 @@ public struct Batch<Message: Sendable>: Sendable {
 
 extension Batch: RandomAccessCollection {
   /// Always 0.
-  public var startIndex: Int { 0 }
+  @inlinable public var startIndex: Int { 0 }
 
   /// The number of messages.
-  public var endIndex: Int { messages.count }
+  @inlinable public var endIndex: Int { messages.count }
 
   /// The message at an offset from 0.
-  public subscript(position: Int) -> Message { messages[position] }
+  @inlinable public subscript(position: Int) -> Message { messages[position] }
 
   /// Calls `body` with the messages' contiguous storage.
+  @inlinable
   public func withContiguousStorageIfAvailable<Result>(
     _ body: (UnsafeBufferPointer<Message>) throws -> Result
   ) rethrows -> Result? {
