@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test tsan mutations format lint bench soak release examples tools
+.PHONY: run test tsan mutations format lint bench hot-path soak release examples tools
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -41,6 +41,10 @@ lint:
 # What handing over a message costs, beside appending it to an array.
 bench: tools
 	swift run -c release --package-path Benchmarks HandOver
+
+# Counts instructions and allocations of a batch, and fails when they have grown by more than 10 %.
+hot-path: tools
+	scripts/hot-path.sh
 
 # Random load on real threads: the books have to balance, and memory to stay flat. An hour of it: make soak SECONDS=3600
 SECONDS ?= 60

@@ -12,6 +12,11 @@ let package = Package(
       name: "HandOver",
       dependencies: [.product(name: "Batching", package: "swift-batching")]
     ),
+    // What `scripts/hot-path.sh` counts.
+    .executableTarget(
+      name: "HotPath",
+      dependencies: [.product(name: "Batching", package: "swift-batching")]
+    ),
     // Random load for as long as one likes, to see that memory stays flat and the books balance.
     .executableTarget(
       name: "Soak",
