@@ -94,21 +94,24 @@ extension Core {
   /// One of `concurrency` slots: takes batches and settles them, one after the other.
   private func takeBatches(saver: FailureSaver) async {
     var order = machine.withLock { $0.workerLooks(wasWoken: false) }
+    // The array of the batch before, for the next one, if the handler has let go of it.
+    var spare: [Message] = []
     while true {
       let isPublished = publish()
       switch order {
       case .take(let taken):
-        let (batch, annotations) = unpack(taken)
+        var (batch, annotations) = unpack(taken, spare: &spare)
         // A small segment waits for the next visit to the lock; what could be much memory is not held up by the handler.
         var emptied: Segment? = taken.segment
         if taken.segment.capacity * store.stride > Self.smallSegment { giveBack(&emptied) }
         // The usual way of a batch, with one visit to the lock for its end and for the next.
-        let count = batch.messages.count
+        let count = taken.range.count
         let weight = taken.weight
         let abort = taken.abort ?? (Task.isCancelled ? abortReason() : nil)
         if abort == nil, let metrics { metrics.batchStarted(size: count, after: time.now() - taken.began) }
         let error = abort == nil ? await call(batch, annotations) : nil
         if abort == nil, error == nil {
+          store.mover.recycle(&batch, &spare)
           order = ask { machine, effects in
             if let emptied { machine.segmentEmptied(emptied) }
             machine.attemptEnded(count: count, handled: count, weight: weight, now: time.now(), &effects)
@@ -145,9 +148,11 @@ extension Core {
   }
 
   /// Moves the messages of a taken batch out of its segment, outside the lock.
-  private func unpack(_ taken: TakenBatch) -> (Batch<Message>, Annotations) {
+  ///
+  /// `spare` is an empty array whose memory they may have.
+  private func unpack(_ taken: TakenBatch, spare: inout [Message]) -> (Batch<Message>, Annotations) {
     let range = taken.range
-    let (messages, contexts) = store.take(range, of: taken.segment.base)
+    let (messages, contexts) = store.take(range, of: taken.segment.base, spare: &spare)
     var weights: [Int]?
     if weight != nil, let tags = taken.segment.tags { weights = range.map { tags[$0].weight } }
     let batch = Batch(messages: messages, trigger: taken.trigger, sequenceNumber: taken.sequenceNumber)
@@ -178,7 +183,7 @@ extension Core {
     guard let drops else { return nil }
     if handling.onFailure == nil { reporter.dropped(drops.count, total: total) }
     publishForSender()
-    let (messages, _) = store.take(0..<drops.count, of: drops.segment.base)
+    let messages = store.take(0..<drops.count, of: drops.segment.base)
     drops.segment.free()
     return (
       drops,

@@ -32,13 +32,13 @@ final class Core<Message: Sendable>: Sendable {
     logger: Logger?,
     random: @escaping @Sendable () -> UInt64,
     weight: (@Sendable (Message) -> Int)?,
-    mover: @escaping MessageMover<Message>,
+    mover: MessageMover<Message>,
     handler: @escaping @Sendable (Batch<Message>) async throws -> Void,
     onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
   ) throws(AggregatorError) {
     try configuration.validate(hasWeight: weight != nil)
     spans = HandlerSpans(aggregator: name, policy: configuration.tracing, tracer: InstrumentationSystem.tracer)
-    store = MessageStore(keepsContexts: spans?.linksSenders ?? false, move: mover)
+    store = MessageStore(keepsContexts: spans?.linksSenders ?? false, mover: mover)
     var settings = MachineSettings(configuration)
     settings.hasPlainSlots = !store.keepsContexts
     machine = Guarded(Machine(settings: settings, layout: store.layout))
@@ -100,6 +100,7 @@ extension MachineSettings {
 
 extension Core {
   /// Asks the machine, and resumes whom it says once the lock is released.
+  @inline(__always)
   func ask<Answer>(
     _ question: (inout Machine<Continuation>, inout Effects<Continuation>) -> Answer
   ) -> Answer {
@@ -108,6 +109,7 @@ extension Core {
   }
 
   /// The same for a caller that has taken the lock by hand.
+  @inline(__always)
   func askHoldingLock<Answer>(
     _ question: (inout Machine<Continuation>, inout Effects<Continuation>) -> Answer
   ) -> Answer {
@@ -117,8 +119,10 @@ extension Core {
     return answer
   }
 
+  @inline(__always)
   private func perform(_ effects: Effects<Continuation>) {
-    if let first = effects.first { first.waiter.resume(returning: first.wake) }
+    guard let first = effects.first else { return }
+    first.waiter.resume(returning: first.wake)
     for other in effects.others { other.waiter.resume(returning: other.wake) }
   }
 

@@ -11,8 +11,7 @@ struct MessageStore<Message: Sendable>: Sendable {
   }
 
   let keepsContexts: Bool
-  /// Moves bare messages out of memory; compiled where the type is known (see `messageMover`).
-  let move: MessageMover<Message>
+  let mover: MessageMover<Message>
 
   // All that names `Stored` is in functions of its own that are not inlined: the metadata of that type is looked up at run
   // time, and the compiler would look it up on the way of bare messages too.
@@ -67,9 +66,18 @@ struct MessageStore<Message: Sendable>: Sendable {
 
   // MARK: Out
 
-  /// Moves messages out of a range of slots; the contexts are `nil` where none are kept.
-  func take(_ range: Range<Int>, of base: UnsafeMutableRawPointer) -> ([Message], contexts: [ServiceContext?]?) {
-    keepsContexts ? takeStored(range, of: base) : (move(range, base), nil)
+  /// Moves messages out of a range of slots, into the memory of `spare` where it can; the contexts are `nil` where none are
+  /// kept.
+  func take(
+    _ range: Range<Int>, of base: UnsafeMutableRawPointer, spare: inout [Message]
+  ) -> ([Message], contexts: [ServiceContext?]?) {
+    keepsContexts ? takeStored(range, of: base) : (mover.take(range, base, &spare), nil)
+  }
+
+  /// Moves messages out of a range of slots.
+  func take(_ range: Range<Int>, of base: UnsafeMutableRawPointer) -> [Message] {
+    var spare: [Message] = []
+    return take(range, of: base, spare: &spare).0
   }
 
   @inline(never)
@@ -126,22 +134,48 @@ struct MessageStore<Message: Sendable>: Sendable {
   }
 }
 
-/// Moves messages out of a range of slots, in an array of exactly that size.
+/// What is done with arrays of messages; compiled where the type is known.
+///
+/// In this module it is not, and each array would cost look-ups of metadata at run time: as much as all else that is done for a
+/// small batch.
 @usableFromInline
-typealias MessageMover<Message> = @Sendable (Range<Int>, UnsafeMutableRawPointer) -> [Message]
+struct MessageMover<Message: Sendable>: Sendable {
+  /// Moves messages out of a range of slots into an array: into `spare`, if that is large enough.
+  let take: @Sendable (_ range: Range<Int>, _ base: UnsafeMutableRawPointer, _ spare: inout [Message]) -> [Message]
+  /// Destroys a batch's messages; their array becomes `spare`, unless somebody else holds it or it is large.
+  let recycle: @Sendable (_ batch: inout Batch<Message>, _ spare: inout [Message]) -> Void
+
+  @usableFromInline
+  init(
+    take: @escaping @Sendable (Range<Int>, UnsafeMutableRawPointer, inout [Message]) -> [Message],
+    recycle: @escaping @Sendable (inout Batch<Message>, inout [Message]) -> Void
+  ) {
+    self.take = take
+    self.recycle = recycle
+  }
+}
+
+/// The most bytes of an array that is kept for the next batch.
+@usableFromInline var mostSpareBytes: Int { 64 * 1024 }
 
 /// Inlined into the client, where the message type is known.
-///
-/// In this module it is not, and each array would cost two look-ups of metadata at run time: as much as all else that is done
-/// for a small batch.
 @inlinable
 func messageMover<Message: Sendable>(of: Message.Type = Message.self) -> MessageMover<Message> {
-  { range, base in
+  MessageMover { range, base, spare in
     let source = base.assumingMemoryBound(to: Message.self) + range.lowerBound
-    return [Message](unsafeUninitializedCapacity: range.count) { buffer, count in
-      // A batch has at least one message, so that there is a buffer.
-      buffer.baseAddress.unsafelyUnwrapped.moveInitialize(from: source, count: range.count)
-      count = range.count
+    var messages: [Message] = []
+    swap(&messages, &spare)
+    messages.append(addingCapacity: range.count) { span in
+      span.withUnsafeMutableBufferPointer { buffer, count in
+        // A batch has at least one message, so that there is a buffer.
+        buffer.baseAddress.unsafelyUnwrapped.moveInitialize(from: source, count: range.count)
+        count = range.count
+      }
     }
+    return messages
+  } recycle: { batch, spare in
+    let isSmall = batch.contents.capacity &* MemoryLayout<Message>.stride <= mostSpareBytes
+    batch.contents.removeAll(keepingCapacity: isSmall)
+    swap(&batch.contents, &spare)
   }
 }

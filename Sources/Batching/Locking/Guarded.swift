@@ -28,6 +28,7 @@ struct Guarded<Value: ~Copyable>: ~Copyable {
   /// Runs `body` with the lock held.
   ///
   /// It must not call anything that may take the lock again, resume a continuation, or run a user's code.
+  @inline(__always)
   borrowing func withLock<Result: ~Copyable, Failure: Error>(
     _ body: (inout Value) throws(Failure) -> Result
   ) throws(Failure) -> Result {
@@ -36,6 +37,7 @@ struct Guarded<Value: ~Copyable>: ~Copyable {
   }
 
   /// Runs `body` with the lock that the caller has taken by hand, and releases it.
+  @inline(__always)
   borrowing func withHeldLock<Result: ~Copyable, Failure: Error>(
     _ body: (inout Value) throws(Failure) -> Result
   ) throws(Failure) -> Result {

@@ -33,35 +33,43 @@ extension Machine {
 
   /// Takes up to `wanted` slots of the open batch, one at least, and counts them.
   mutating func fill(_ wanted: Int) -> (UnsafeMutableRawPointer, count: Int) {
-    guard var open else { preconditionFailure("no batch is open") }
-    if slots.count == open.segment.capacity {
-      let shift = open.segment.makeRoom(open.head..<slots.count, layout: layout)
-      open.head -= shift
-      slots.count -= shift
-      slots.base = open.segment.base
+    guard let base = slots.base, let capacity = open?.segment.capacity else { preconditionFailure("no batch is open") }
+    guard slots.count < capacity else {
+      enlargeOpen()
+      return fill(wanted)
     }
-    let count = min(wanted, open.segment.capacity - slots.count)
-    let slot = layout.slot(slots.count, of: open.segment.base)
+    let count = min(wanted, capacity - slots.count)
+    let slot = layout.slot(slots.count, of: base)
     slots.count += count
-    open.counted = slots.count
+    open?.counted = slots.count
     ledger.accepted += count
     ledger.held += count
-    self.open = open
     return (slot, count)
+  }
+
+  /// The open batch's memory is full: makes room in it, or takes more.
+  private mutating func enlargeOpen() {
+    guard var open else { return }
+    let shift = open.segment.makeRoom(open.head..<slots.count, layout: layout)
+    open.head -= shift
+    open.counted -= shift
+    slots.count -= shift
+    slots.base = open.segment.base
+    self.open = open
   }
 
   /// The open batch has grown: closes it when it is full, sees to its deadline when it is not.
   mutating func filled(_ effects: inout Effects<Waiter>) {
-    guard let open else { return }
-    if openCount >= settings.batchSize {
+    guard let head = open?.head, let weight = open?.weight, let deadline = open?.deadline else { return }
+    if slots.count - head >= settings.batchSize {
       close(.size, &effects)
-    } else if open.weight >= settings.maximumBatchWeight {
+    } else if weight >= settings.maximumBatchWeight {
       close(.weight, &effects)
-    } else if open.due == nil {
+    } else if open?.due == nil {
       if settings.linger == .zero {
         openIsDue(&effects)
       } else {
-        arm(open.deadline, &effects)
+        arm(deadline, &effects)
       }
     }
   }

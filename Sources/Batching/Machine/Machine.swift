@@ -192,12 +192,14 @@ extension Machine {
   ///
   /// Every event that changes what it depends on ends with it.
   mutating func limitHotPath() {
-    guard let open, phase == .open, settings.hasPlainSlots, !settings.isTagged, senders.isEmpty else {
+    guard let capacity = open?.segment.capacity, phase == .open, settings.hasPlainSlots, !settings.isTagged,
+      senders.isEmpty
+    else {
       slots.limit = 0
       return
     }
     let room = settings.capacity - ledger.held
-    slots.limit = min(settings.batchSize - 1, open.segment.capacity, slots.count + room)
+    slots.limit = min(settings.batchSize - 1, capacity, slots.count + room)
   }
 
   /// Gives back all memory; the messages in it must have been destroyed.

@@ -1,7 +1,10 @@
 /// A list of messages that the handler gets in one call: never empty, in the order in which they were accepted.
 public struct Batch<Message: Sendable>: Sendable {
   /// The messages, oldest first.
-  public let messages: [Message]
+  @inlinable public var messages: [Message] { contents }
+
+  /// The messages; emptied when the batch is settled, so that their memory can be used again.
+  @usableFromInline var contents: [Message]
 
   /// What first made the batch due.
   public let trigger: Trigger
@@ -17,7 +20,7 @@ public struct Batch<Message: Sendable>: Sendable {
   /// Makes a batch, for a test of a handler.
   @inlinable
   public init(messages: [Message], trigger: Trigger = .size, attempt: Int = 1, sequenceNumber: Int = 1) {
-    self.messages = messages
+    contents = messages
     self.trigger = trigger
     self.attempt = attempt
     self.sequenceNumber = sequenceNumber
@@ -29,16 +32,16 @@ extension Batch: RandomAccessCollection {
   @inlinable public var startIndex: Int { 0 }
 
   /// The number of messages.
-  @inlinable public var endIndex: Int { messages.count }
+  @inlinable public var endIndex: Int { contents.count }
 
   /// The message at an offset from 0.
-  @inlinable public subscript(position: Int) -> Message { messages[position] }
+  @inlinable public subscript(position: Int) -> Message { contents[position] }
 
   /// Calls `body` with the messages' contiguous storage.
   @inlinable
   public func withContiguousStorageIfAvailable<Result>(
     _ body: (UnsafeBufferPointer<Message>) throws -> Result
   ) rethrows -> Result? {
-    try messages.withContiguousStorageIfAvailable(body)
+    try contents.withContiguousStorageIfAvailable(body)
   }
 }
