@@ -111,20 +111,21 @@ extension Core {
         if abort == nil, let metrics { metrics.batchStarted(size: count, after: time.now() - taken.began) }
         let error = abort == nil ? await call(batch, annotations) : nil
         if abort == nil, error == nil {
-          store.mover.recycle(&batch, &spare)
+          if handling.onSettled == nil { store.mover.recycle(&batch, &spare) }
           order = ask { machine, effects in
             if let emptied { machine.segmentEmptied(emptied) }
             machine.attemptEnded(count: count, handled: count, weight: weight, now: time.now(), &effects)
             machine.batchSettled(epoch: taken.epoch, &effects)
             return machine.workerLooks(wasWoken: false)
           }
+          handling.onSettled?(batch.contents)
           continue
         }
         giveBack(&emptied)
         let part = Part(batch, annotations)
         let verdict = error.map { judge(part, threw: $0) } ?? giveUp(part, abort)
         let inFlight = taken.abort == nil ? count : 0
-        await settle(verdict, epoch: taken.epoch, inFlight: inFlight, saver: saver)
+        await settle(part, verdict, epoch: taken.epoch, inFlight: inFlight, saver: saver)
         order = machine.withLock { $0.workerLooks(wasWoken: false) }
       case .park where !isPublished:
         // Who parks might be the last for long, so the rest is not left to the next; but a batch comes first.
@@ -168,6 +169,7 @@ extension Core {
     while let (taken, failure) = takeDrops() {
       await handling.onFailure?(failure)
       ask { $0.dropsSaved(taken, &$1) }
+      handling.onSettled?(failure.messages)
     }
   }
 

@@ -243,7 +243,7 @@ extension Core {
   }
 
   /// Waits until all of the parcel is accepted, or the sender is told why not.
-  private func wait(for waiting: WaitingSend<Message>) async -> Wake {
+  func wait(for waiting: WaitingSend<Message>) async -> Wake {
     let id = waiting.id
     let wake = await wait {
       $0.senderAttached(id, $1)

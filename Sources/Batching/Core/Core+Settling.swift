@@ -3,7 +3,10 @@ extension Core {
   /// what it does not handle.
   ///
   /// `inFlight` is how many messages the machine counts as such when it begins.
-  func settle(_ first: Verdict<Message>, epoch: Int, inFlight: Int, saver: FailureSaver) async {
+  func settle(
+    _ part: Part<Message>, _ first: Verdict<Message>, epoch: Int, inFlight: Int, saver: FailureSaver
+  ) async {
+    var part = part
     var verdict = first
     var inFlight = inFlight
     var parts: [Part<Message>] = []  // the next one last
@@ -12,6 +15,7 @@ extension Core {
         $0.attemptEnded(
           count: inFlight, handled: verdict.handled, weight: verdict.handledWeight, now: time.now(), &$1)
       }
+      if verdict.handled > 0 { handling.onSettled?(part.messages) }
       publish()
       for part in verdict.next {
         reporter.willRetry(
@@ -26,7 +30,8 @@ extension Core {
         try? await time.sleep(until: time.now() + verdict.backOff)
       }
       parts.append(contentsOf: verdict.next.reversed())
-      guard let part = parts.popLast() else { break }
+      guard let next = parts.popLast() else { break }
+      part = next
       let abort =
         Task.isCancelled
         ? abortReason()
@@ -51,6 +56,7 @@ extension Core {
       await saver.run { await onFailure(failure) }
     }
     ask { $0.failuresSaved(count: failure.items.count, weight: weight, now: time.now(), &$1) }
+    handling.onSettled?(failure.messages)
     publish()
   }
 

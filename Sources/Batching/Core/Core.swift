@@ -33,14 +33,17 @@ final class Core<Message: Sendable>: Sendable {
     random: @escaping @Sendable () -> UInt64,
     weight: (@Sendable (Message) -> Int)?,
     mover: MessageMover<Message>,
+    canBeWithdrawn: Bool = false,
     handler: @escaping @Sendable (Batch<Message>) async throws -> Void,
-    onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
+    onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?,
+    onSettled: (@Sendable ([Message]) -> Void)? = nil
   ) throws(AggregatorError) {
     try configuration.validate(hasWeight: weight != nil)
     spans = HandlerSpans(aggregator: name, policy: configuration.tracing, tracer: InstrumentationSystem.tracer)
     store = MessageStore(keepsContexts: spans?.linksSenders ?? false, mover: mover)
     var settings = MachineSettings(configuration)
     settings.hasPlainSlots = !store.keepsContexts
+    settings.canBeWithdrawn = canBeWithdrawn
     machine = Guarded(Machine(settings: settings, layout: store.layout))
     time = TimeSource(clock)
     self.weight = settings.isWeighted ? weight : nil
@@ -48,7 +51,7 @@ final class Core<Message: Sendable>: Sendable {
     batchSize = configuration.batchSize
     handling = Handling(
       retry: configuration.retry, timeout: configuration.handlerTimeout, concurrency: configuration.concurrency,
-      random: random, handler: handler, onFailure: onFailure)
+      random: random, handler: handler, onFailure: onFailure, onSettled: onSettled)
     reporter = Reporter(name: name, logger: logger)
     metrics = MetricsPublisher(
       aggregator: name, batchSize: configuration.batchSize, factory: MetricsSystem.factory)
@@ -83,6 +86,10 @@ struct Handling<Message: Sendable>: Sendable {
   let random: @Sendable () -> UInt64
   let handler: @Sendable (Batch<Message>) async throws -> Void
   let onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
+  /// Gets messages of which some are settled, as soon as they are counted.
+  ///
+  /// It gets them again when others of them are.
+  let onSettled: (@Sendable ([Message]) -> Void)?
 }
 
 extension MachineSettings {

@@ -50,9 +50,9 @@ extension Machine {
     ledger.held < settings.capacity && weight <= settings.maximumHeldWeight - heldWeight
   }
 
-  /// Appends a message for which there is room.
+  /// Appends a message for which there is room; a new one, if it has no number yet.
   mutating func append(
-    weight: Int, now: @autoclosure () -> Duration, _ effects: inout Effects<Waiter>
+    weight: Int, number: Int? = nil, now: @autoclosure () -> Duration, _ effects: inout Effects<Waiter>
   ) -> UnsafeMutableRawPointer {
     if let open, weight > settings.maximumBatchWeight - open.weight {
       close(.weight, &effects)
@@ -60,13 +60,22 @@ extension Machine {
     if open == nil { begin(at: now()) }
     let (slot, _) = fill(1)
     if settings.isTagged {
-      let arrival = settings.dropsOldest ? now() : .zero
-      open?.segment.tags?[slots.count - 1] = Segment.Tag(weight: weight, arrival: arrival)
+      let arrival = settings.keepsArrivals ? now() : .zero
+      open?.segment.tags?[slots.count - 1] = Segment.Tag(
+        weight: weight, arrival: arrival, number: number ?? nextNumber())
       open?.weight += weight
       heldWeight += weight
     }
     filled(&effects)
     return slot
+  }
+
+  /// A number for a message that is offered.
+  ///
+  /// As senders wait in line, numbers rise in the order of acceptance, whether given before the wait or after.
+  mutating func nextNumber() -> Int {
+    lastNumber += 1
+    return lastNumber
   }
 
   /// Appends messages that weigh nothing, for at least one of which there is room, as many as lie side by side.

@@ -75,43 +75,55 @@ extension Machine {
       weight = drop(batch.range.lowerBound, of: batch.segment, epoch: batch.epoch)
       batch.range = (batch.range.lowerBound + 1)..<batch.range.upperBound
       batch.weight -= weight
-      if batch.range.isEmpty {
-        ready.removeFirst()
-        pool.give(batch.segment)
-        released(batch.epoch, &effects)
-      } else {
-        batch.began = batch.segment.tags?[batch.range.lowerBound].arrival ?? batch.began
-        ready[0] = batch
-      }
+      firstLeft(batch, at: 0, &effects)
     } else if var batch = open {
       weight = drop(batch.head, of: batch.segment, epoch: batch.epoch)
       batch.head += 1
       batch.weight -= weight
-      if batch.head == slots.count {
-        forgetOpen()
-        pool.give(batch.segment)
-        released(batch.epoch, &effects)
-      } else {
-        // The next message is the first now, and linger counts from its arrival.
-        batch.began = batch.segment.tags?[batch.head].arrival ?? batch.began
-        if batch.due == nil || batch.due == .linger {
-          batch.deadline = batch.began + settings.linger
-          batch.due = batch.deadline <= now ? .linger : nil
-        }
-        open = batch
-        if batch.due == nil {
-          arm(batch.deadline, &effects)
-        } else {
-          // The timer may not have fired yet, and will find nothing to do.
-          wakeWorkers(&effects)
-        }
-      }
+      firstLeft(batch, now: now, &effects)
     } else {
       preconditionFailure("nothing to push out")
     }
     ledger.held -= 1
     ledger.dropped += 1
     heldWeight -= weight
+  }
+
+  /// The first message of the closed batch at `index` has left it.
+  mutating func firstLeft(_ batch: ClosedBatch, at index: Int, _ effects: inout Effects<Waiter>) {
+    var batch = batch
+    if batch.range.isEmpty {
+      ready.remove(at: index)
+      pool.give(batch.segment)
+      released(batch.epoch, &effects)
+    } else {
+      batch.began = batch.segment.tags?[batch.range.lowerBound].arrival ?? batch.began
+      ready[index] = batch
+    }
+  }
+
+  /// The first message of the open batch has left it.
+  mutating func firstLeft(_ batch: OpenBatch, now: Duration, _ effects: inout Effects<Waiter>) {
+    var batch = batch
+    if batch.head == slots.count {
+      forgetOpen()
+      pool.give(batch.segment)
+      released(batch.epoch, &effects)
+      return
+    }
+    // The next message is the first now, and linger counts from its arrival.
+    batch.began = batch.segment.tags?[batch.head].arrival ?? batch.began
+    if batch.due == nil || batch.due == .linger {
+      batch.deadline = batch.began + settings.linger
+      batch.due = batch.deadline <= now ? .linger : nil
+    }
+    open = batch
+    if batch.due == nil {
+      arm(batch.deadline, &effects)
+    } else {
+      // The timer may not have fired yet, and will find nothing to do.
+      wakeWorkers(&effects)
+    }
   }
 
   /// Moves a message into the box; returns what it weighed.

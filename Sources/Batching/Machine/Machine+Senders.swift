@@ -8,12 +8,16 @@ struct Parcel {
   let weights: UnsafeMutablePointer<Int>?
   /// Those before it have been accepted.
   var next = 0
+  /// Where messages can be withdrawn, and so wait one by one: the number of the one.
+  var number: Int?
 }
 
 extension Machine {
   /// A sender whose offer found no room waits in line; returns its place.
   mutating func senderWaits(_ parcel: Parcel) -> Int {
     defer { limitHotPath() }
+    var parcel = parcel
+    if settings.canBeWithdrawn { parcel.number = nextNumber() }
     return senders.enter(parcel)
   }
 
@@ -40,7 +44,7 @@ extension Machine {
       guard hasRoom(weight) else { return }
       let source = layout.slot(parcel.next, of: parcel.base)
       if settings.isTagged {
-        let slot = append(weight: weight, now: now(), &effects)
+        let slot = append(weight: weight, number: parcel.number, now: now(), &effects)
         layout.move(slot, source, 1)
         senders.first.next += 1
       } else {

@@ -20,6 +20,8 @@ struct Machine<Waiter>: ~Copyable {
   var hasRun = false
   var heldWeight = 0
   var nextSequenceNumber = 1
+  /// The number of the message that was offered last, where messages can be withdrawn.
+  var lastNumber = 0
   /// Batches that are due and closed, oldest first.
   ///
   /// All are older than the open one.
@@ -80,11 +82,16 @@ struct MachineSettings: Sendable {
   /// Whether a slot takes a message and nothing else, so that the hot path can fill it.
   var hasPlainSlots = true
 
+  /// Whether a message can be taken back by its sender until its batch starts.
+  var canBeWithdrawn = false
+
   /// What a single message may weigh.
   var heaviestMessage: Int { min(maximumBatchWeight, maximumHeldWeight) }
   var isWeighted: Bool { maximumBatchWeight < .max || maximumHeldWeight < .max }
-  /// Weights are needed when a message leaves alone; arrivals when the first of a batch leaves before the others.
-  var isTagged: Bool { isWeighted || dropsOldest }
+  /// Whether the first message of a batch may leave before the others.
+  var keepsArrivals: Bool { dropsOldest || canBeWithdrawn }
+  /// Weights are needed when a message leaves alone; arrivals when the first of a batch does; numbers to find one.
+  var isTagged: Bool { isWeighted || keepsArrivals }
 }
 
 /// How far the aggregator's life has come.

@@ -31,6 +31,10 @@ struct Segment {
     var weight: Int
     /// When it was accepted, on the aggregator's clock.
     var arrival: Duration
+    /// Where messages can be withdrawn: what it is known by.
+    ///
+    /// Numbers rise in the order of acceptance.
+    var number = 0
   }
 
   private(set) var base: UnsafeMutableRawPointer

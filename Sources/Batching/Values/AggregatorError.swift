@@ -3,7 +3,8 @@
 /// Two errors are equal when their codes are: `error == .closed` holds whatever the error says beside it.
 public struct AggregatorError: Error {
   enum Code: Hashable {
-    case closed, full, tooHeavy, cancelled, handlerTimedOut, drainTimedOut, dropped, alreadyRun, invalidConfiguration
+    case closed, full, tooHeavy, cancelled, handlerTimedOut, drainTimedOut, dropped, alreadyRun, invalidConfiguration,
+      wrongNumberOfAnswers
   }
 
   let code: Code
@@ -50,6 +51,19 @@ public struct AggregatorError: Error {
   /// `run()` was called a second time.
   public static let alreadyRun = AggregatorError(
     code: .alreadyRun, message: "run() was called before; an aggregator is run once, so make another")
+
+  /// The handler of a ``RequestAggregator`` returned more answers, or fewer, than there were requests.
+  ///
+  /// - Parameters:
+  ///   - answers: How many answers there were.
+  ///   - requests: How many requests.
+  /// - Returns: An error whose message names both.
+  public static func wrongNumberOfAnswers(_ answers: Int, to requests: Int) -> AggregatorError {
+    AggregatorError(
+      code: .wrongNumberOfAnswers,
+      message:
+        "the handler returned \(answers) answers to \(requests) requests; it must return one for each, in their order")
+  }
 
   /// A value of the configuration makes no sense.
   ///

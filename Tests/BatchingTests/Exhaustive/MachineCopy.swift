@@ -22,6 +22,7 @@ extension Machine where Waiter == Int {
     for segment in pool.segments { copy.pool.give(segment.copy(layout)) }
     copy.batchesTaken = batchesTaken
     copy.nextSequenceNumber = nextSequenceNumber
+    copy.lastNumber = lastNumber
     copy.senders = senders
     copy.drops = drops
     copy.drops.segment = drops.segment?.copy(layout)
