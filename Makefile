@@ -38,9 +38,12 @@ format:
 lint:
 	swift format lint --strict --recursive $(sources)
 
-# What handing over a message costs, beside appending it to an array.
+# What handing over a message costs, beside appending it to an array and beside others; writes Benchmarks/RESULTS.md. About ten
+# minutes; a part of it: make bench BENCH='--only trySend'
+BENCH ?= --write
 bench: tools
-	swift run -c release --package-path Benchmarks HandOver
+	scripts/peers.sh
+	swift run -c release --package-path Benchmarks Suite $(BENCH)
 
 # Counts instructions and allocations of a batch, and fails when they have grown by more than 10 %.
 hot-path: tools

@@ -5,13 +5,22 @@ import PackageDescription
 let package = Package(
   name: "batching-benchmarks",
   platforms: [.macOS(.v26)],
-  dependencies: [.package(name: "swift-batching", path: "..")],
+  dependencies: [
+    .package(name: "swift-batching", path: ".."),
+    .package(url: "https://github.com/apple/swift-async-algorithms.git", from: "1.1.4"),
+  ],
   targets: [
-    // What handing over a message costs.
+    // What handing over a message costs, beside the floor and beside others.
     .executableTarget(
-      name: "HandOver",
-      dependencies: [.product(name: "Batching", package: "swift-batching")]
+      name: "Suite",
+      dependencies: [
+        .product(name: "AsyncAlgorithms", package: "swift-async-algorithms"),
+        .product(name: "Batching", package: "swift-batching"),
+        "MallocAccount",
+      ]
     ),
+    // What malloc says of itself, which needs C.
+    .target(name: "MallocAccount"),
     // What `scripts/hot-path.sh` counts.
     .executableTarget(
       name: "HotPath",
@@ -29,7 +38,7 @@ let package = Package(
   swiftLanguageModes: [.v6]
 )
 
-for target in package.targets {
+for target in package.targets where target.name != "MallocAccount" {
   target.swiftSettings = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
