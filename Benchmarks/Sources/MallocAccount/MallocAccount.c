@@ -1,10 +1,11 @@
 #include "MallocAccount.h"
 
-#ifdef __GLIBC__
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef __GLIBC__
+#include <malloc.h>
 
 /// The size in the last element that begins like this: the one for all arenas together.
 static size_t last_size(const char *text, const char *element) {
