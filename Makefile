@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test tsan mutations format lint bench hot-path soak release examples tools
+.PHONY: run test tsan mutations format lint bench load hot-path soak release examples tools
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -44,6 +44,12 @@ BENCH ?= --write
 bench: tools
 	scripts/peers.sh
 	swift run -c release --package-path Benchmarks Suite $(BENCH)
+
+# The program on SQLite under real clients: single messages against batch size 1, and bodies of a thousand lines.
+load: tools
+	@scripts/install.sh sqlite3
+	swift build -c release --product aggregator
+	swift run -c release --package-path Benchmarks Load "$$(swift build -c release --show-bin-path)/aggregator"
 
 # Counts instructions and allocations of a batch, and fails when they have grown by more than 10 %.
 hot-path: tools

@@ -21,6 +21,8 @@ let package = Package(
     ),
     // What malloc says of itself, which needs C.
     .target(name: "MallocAccount"),
+    // Clients for the program itself.
+    .executableTarget(name: "Load"),
     // What `scripts/hot-path.sh` counts.
     .executableTarget(
       name: "HotPath",
