@@ -49,7 +49,7 @@ struct AggregatorCommand: AsyncParsableCommand {
     help: .init(
       """
       The longest that the first message of a batch waits for others: a number with us, ms, s, m or h. \
-      (default: 10ms, environment: AGGREGATOR_LINGER)
+      (default: 0ms, only while the store is busy; environment: AGGREGATOR_LINGER)
       """, valueName: "time"))
   var linger: String?
 

@@ -7,6 +7,8 @@ public struct ProgramOptions: Sendable, Hashable {
   /// The most messages in a batch, which is one transaction; a single request with more stays in one.
   public var batchSize: Int
   /// The longest that the first message of a batch waits for others.
+  ///
+  /// With zero it waits only while the store is busy with the batch before.
   public var linger: Duration
   /// Batches that are stored at once.
   public var concurrency: Int
@@ -22,7 +24,7 @@ public struct ProgramOptions: Sendable, Hashable {
     source: Source = .http(host: "127.0.0.1", port: 8080),
     target: Target = .sqlite(path: "messages.db"),
     batchSize: Int = 500,
-    linger: Duration = .milliseconds(10),
+    linger: Duration = .zero,
     concurrency: Int = 1,
     capacity: Int = 100_000,
     drainTimeout: Duration? = nil,
