@@ -15,7 +15,7 @@ import (
 const (
 	batchSize = 512
 	linger    = 10 * time.Millisecond
-	// Larger ones were no faster, smaller ones were slower.
+	// The best of 64, 512, 4,096 and 65,536, the largest of which is no faster.
 	channelSize = 4096
 )
 

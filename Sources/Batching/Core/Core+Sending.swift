@@ -17,6 +17,25 @@ extension Core {
     machine.lock.pointee.unlock()
     return true
   }
+
+  /// The same for messages that lie side by side: appends all of them, if nothing else has to be looked at.
+  @inlinable
+  @inline(__always)
+  func append(_ messages: UnsafeBufferPointer<Message>) -> Bool {
+    guard messages.count <= Self.longestRun, let first = messages.baseAddress else { return false }
+    machine.lock.pointee.lock()
+    let count = machine.value.pointee.slots.count
+    guard messages.count <= machine.value.pointee.slots.limit &- count else {
+      machine.lock.pointee.unlock()
+      return false
+    }
+    let base = machine.value.pointee.slots.base.unsafelyUnwrapped
+    (base + count &* MemoryLayout<Message>.stride).initializeMemory(
+      as: Message.self, from: first, count: messages.count)
+    machine.value.pointee.slots.count = count &+ messages.count
+    machine.lock.pointee.unlock()
+    return true
+  }
 }
 
 // MARK: - Without waiting
@@ -134,8 +153,9 @@ extension Core {
     contentsOf messages: some Sequence<Message>
   ) async throws(AggregatorError) {
     var sent = 0
-    while let progress = messages.withContiguousStorageIfAvailable({
-      send(UnsafeBufferPointer(rebasing: $0[sent...]))
+    while let progress = messages.withContiguousStorageIfAvailable({ messages -> SendProgress<Message> in
+      let rest = UnsafeBufferPointer(rebasing: messages[sent...])
+      return append(rest) ? .accepted : send(rest)
     }) {
       guard let more = try await settle(progress, after: sent) else { return }
       sent = more
