@@ -22,7 +22,7 @@ extension Core {
   @inlinable
   @inline(__always)
   func append(_ messages: UnsafeBufferPointer<Message>) -> Bool {
-    guard messages.count <= Self.longestRun, let first = messages.baseAddress else { return false }
+    guard !messages.isEmpty, messages.count <= Self.longestRun, let first = messages.baseAddress else { return false }
     machine.lock.pointee.lock()
     let count = machine.value.pointee.slots.count
     guard messages.count <= machine.value.pointee.slots.limit &- count else {

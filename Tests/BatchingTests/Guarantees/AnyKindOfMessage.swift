@@ -38,6 +38,20 @@ struct AnyKindOfMessage {
     try await expectUnchanged(objects.map { [$0, $0] })
   }
 
+  @Test
+  func noMessagesAtAll() async throws {
+    let aggregator = try Aggregator<Int>(configuration: .init(batchSize: 3)) { _ in }
+    // Before there is an open batch, with and without memory of its own behind the slice.
+    try await aggregator.send(contentsOf: [])
+    try await aggregator.send(contentsOf: [1, 2][2...])
+    #expect(aggregator.statistics.accepted == 0)
+    try await aggregator.send(contentsOf: [1, 2])
+    try await aggregator.send(contentsOf: [3, 4][2...])
+    #expect(aggregator.statistics.accepted == 2)
+    try await whileRunning(aggregator) { _ in }
+    #expect(aggregator.statistics.handled == 2)
+  }
+
   private struct Nothing: Hashable {}
 
   private func expectUnchanged<Message: Hashable & Sendable>(
