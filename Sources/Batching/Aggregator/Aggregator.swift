@@ -102,6 +102,18 @@ public final class Aggregator<Message: Sendable>: Service, Sendable {
     try await core.send(contentsOf: messages)
   }
 
+  /// Sends all of a sequence, in order, and returns when it ends.
+  ///
+  /// It takes the next element when the one before has been accepted, so that an aggregator that is full slows the sequence
+  /// down. To make batches of a sequence without an aggregator: ``_Concurrency/AsyncSequence/batched(size:linger:clock:)``.
+  ///
+  /// - Parameter sequence: What to send.
+  /// - Throws: What the sequence throws, after its elements before were accepted; what ``send(_:)`` throws.
+  @inlinable
+  public func consume<Source: AsyncSequence>(_ sequence: Source) async throws where Source.Element == Message {
+    for try await message in sequence { try await send(message) }
+  }
+
   /// Sends a message if there is room for it; never waits, and can be called from any thread.
   ///
   /// It does not overtake senders that wait: while there are some, it says ``TrySendResult/full``.

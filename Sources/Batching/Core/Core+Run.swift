@@ -61,7 +61,7 @@ extension Core {
   }
 
   /// The one timer.
-  private func keepTime() async {
+  func keepTime() async {
     while true {
       switch machine.withLock({ $0.timerLooks() }) {
       case .sleep(let deadline): await sleep(until: deadline)
@@ -158,6 +158,14 @@ extension Core {
     if weight != nil, let tags = taken.segment.tags { weights = range.map { tags[$0].weight } }
     let batch = Batch(messages: messages, trigger: taken.trigger, sequenceNumber: taken.sequenceNumber)
     return (batch, Annotations(weights: weights, contexts: contexts))
+  }
+}
+
+extension Core {
+  /// The same where nothing is kept beside the messages.
+  func unpack(_ taken: TakenBatch) -> Batch<Message> {
+    var spare: [Message] = []
+    return unpack(taken, spare: &spare).0
   }
 }
 

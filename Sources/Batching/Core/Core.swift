@@ -57,6 +57,24 @@ final class Core<Message: Sendable>: Sendable {
       aggregator: name, batchSize: configuration.batchSize, factory: MetricsSystem.factory)
   }
 
+  /// A machine without a handler, for who takes the batches himself.
+  ///
+  /// Nobody looks on.
+  init(settings: MachineSettings, clock: any Clock<Duration>, mover: MessageMover<Message>) {
+    spans = nil
+    store = MessageStore(keepsContexts: false, mover: mover)
+    machine = Guarded(Machine(settings: settings, layout: store.layout))
+    time = TimeSource(clock)
+    weight = nil
+    overflow = .reject
+    batchSize = settings.batchSize
+    handling = Handling(
+      retry: .never, timeout: nil, concurrency: settings.concurrency, random: { 0 }, handler: { _ in }, onFailure: nil,
+      onSettled: nil)
+    reporter = Reporter(name: "", logger: nil)
+    metrics = nil
+  }
+
   deinit {
     // All is settled after a run; without one, this is the only place where messages are lost. Nobody else can want the lock
     // any more, so it does no harm that the messages' own deinits run under it.
@@ -194,5 +212,13 @@ extension Core {
       $0.flusherCancelled(id, &$1)
     }
     if case .cancelled = wake { throw CancellationError() }
+  }
+
+  /// The same for who has no business with cancellation, and without making the open batch due.
+  func settled() async {
+    guard let id = machine.withLock({ $0.settlementAsked() }) else { return }
+    _ = await withUnsafeContinuation { (continuation: Continuation) in
+      if let wake = machine.withLock({ $0.flusherWaits(id, continuation) }) { continuation.resume(returning: wake) }
+    }
   }
 }

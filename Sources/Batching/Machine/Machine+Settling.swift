@@ -60,7 +60,14 @@ extension Machine {
     countOpen()
     close(.flush, &effects)
     limitHotPath()
-    return epochs.close().map { flushers.enter($0) }
+    return settlementAsked()
+  }
+
+  /// Somebody wants to know when all that is held, and not in the open batch, is settled.
+  ///
+  /// Returns the ID under which it waits, or `nil` when nothing is held.
+  mutating func settlementAsked() -> Int? {
+    epochs.close().map { flushers.enter($0) }
   }
 
   /// A flusher brings its continuation, or learns what has become of it.

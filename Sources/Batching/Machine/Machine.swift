@@ -195,6 +195,9 @@ extension Machine {
     open?.counted = slots.count
   }
 
+  /// Whether there is no room for another message.
+  var isFull: Bool { ledger.held >= settings.capacity }
+
   /// Says anew how far the hot path may go.
   ///
   /// Every event that changes what it depends on ends with it.
