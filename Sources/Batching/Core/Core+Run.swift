@@ -17,11 +17,16 @@ extension Core {
 
   /// Children take batches, one keeps time, and this task supervises them.
   private func work() async throws {
-    let saver = FailureSaver(executor: withUnsafeCurrentTask { $0?.unownedTaskExecutor?.asTaskExecutor() })
+    let saver = FailureSaver(
+      executor: withUnsafeCurrentTask { $0?.unownedTaskExecutor?.asTaskExecutor() },
+      // One for each slot, and one for what is pushed out.
+      concurrency: handling.concurrency + 1)
     await withDiscardingTaskGroup { group in
       group.addTask { await self.keepTime() }
       for _ in 0..<handling.concurrency {
-        group.addTask { await self.takeBatches(saver: saver) }
+        group.addTask {
+          if self.isKeyed { await self.takeLanes(saver: saver) } else { await self.takeBatches(saver: saver) }
+        }
       }
       // Inside the group, so that the machine hears of a cancellation before the children do.
       await withTaskCancellationHandler {
@@ -141,7 +146,7 @@ extension Core {
   }
 
   /// What a segment has at most in bytes if it is not given back at once: memory that a handler call holds twice.
-  private static var smallSegment: Int { 4096 }
+  static var smallSegment: Int { 4096 }
 
   private func giveBack(_ emptied: inout Segment?) {
     guard let segment = emptied.take() else { return }
@@ -175,9 +180,28 @@ extension Core {
   /// Gives pushed-out messages to the failure handler until there are none.
   private func saveDrops() async {
     while let (taken, failure) = takeDrops() {
-      await handling.onFailure?(failure)
-      ask { $0.dropsSaved(taken, &$1) }
-      handling.onSettled?(failure.messages)
+      for (drops, failure) in parts(of: taken, failure) {
+        await handling.onFailure?(failure)
+        ask { $0.dropsSaved(drops, &$1) }
+        handling.onSettled?(failure.messages)
+      }
+    }
+  }
+
+  /// By key, where there are keys.
+  private func parts(
+    of taken: TakenDrops, _ failure: BatchFailure<Message>
+  ) -> [(TakenDrops, BatchFailure<Message>)] {
+    let groups = handling.grouping?(failure.messages) ?? []
+    guard groups.count > 1 else { return [(taken, failure)] }
+    return groups.map { offsets in
+      let number = machine.withLock { $0.listMade() }
+      return (
+        taken.part(offsets, number: number),
+        BatchFailure(
+          items: offsets.map { failure.items[$0] }, error: failure.error, attempts: failure.attempts,
+          sequenceNumber: number)
+      )
     }
   }
 

@@ -48,10 +48,14 @@ extension Core {
     ask { $0.batchSettled(epoch: epoch, &$1) }
   }
 
-  private func save(_ failure: BatchFailure<Message>, weight: Int, saver: FailureSaver) async {
+  func report(_ failure: BatchFailure<Message>) {
     reporter.failed(
       messages: failure.items.count, attempts: failure.attempts, sequenceNumber: failure.sequenceNumber,
       error: failure.error, isSaved: handling.onFailure != nil)
+  }
+
+  private func save(_ failure: BatchFailure<Message>, weight: Int, saver: FailureSaver) async {
+    report(failure)
     if let onFailure = handling.onFailure {
       await saver.run { await onFailure(failure) }
     }

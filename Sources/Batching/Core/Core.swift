@@ -16,6 +16,7 @@ final class Core<Message: Sendable>: Sendable {
   let weight: (@Sendable (Message) -> Int)?
   let overflow: OverflowPolicy
   let batchSize: Int
+  let isKeyed: Bool
   let handling: Handling<Message>
   let store: MessageStore<Message>
   let reporter: Reporter
@@ -34,9 +35,11 @@ final class Core<Message: Sendable>: Sendable {
     weight: (@Sendable (Message) -> Int)?,
     mover: MessageMover<Message>,
     canBeWithdrawn: Bool = false,
+    isKeyed: Bool = false,
     handler: @escaping @Sendable (Batch<Message>) async throws -> Void,
     onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?,
-    onSettled: (@Sendable ([Message]) -> Void)? = nil
+    onSettled: (@Sendable ([Message]) -> Void)? = nil,
+    grouping: (@Sendable ([Message]) -> [[Int]])? = nil
   ) throws(AggregatorError) {
     try configuration.validate(hasWeight: weight != nil)
     spans = HandlerSpans(aggregator: name, policy: configuration.tracing, tracer: InstrumentationSystem.tracer)
@@ -44,6 +47,8 @@ final class Core<Message: Sendable>: Sendable {
     var settings = MachineSettings(configuration)
     settings.hasPlainSlots = !store.keepsContexts
     settings.canBeWithdrawn = canBeWithdrawn
+    settings.isKeyed = isKeyed
+    self.isKeyed = isKeyed
     machine = Guarded(Machine(settings: settings, layout: store.layout))
     time = TimeSource(clock)
     self.weight = settings.isWeighted ? weight : nil
@@ -51,7 +56,7 @@ final class Core<Message: Sendable>: Sendable {
     batchSize = configuration.batchSize
     handling = Handling(
       retry: configuration.retry, timeout: configuration.handlerTimeout, concurrency: configuration.concurrency,
-      random: random, handler: handler, onFailure: onFailure, onSettled: onSettled)
+      random: random, handler: handler, onFailure: onFailure, onSettled: onSettled, grouping: grouping)
     reporter = Reporter(name: name, logger: logger)
     metrics = MetricsPublisher(
       aggregator: name, batchSize: configuration.batchSize, factory: MetricsSystem.factory)
@@ -62,6 +67,7 @@ final class Core<Message: Sendable>: Sendable {
   /// Nobody looks on.
   init(settings: MachineSettings, clock: any Clock<Duration>, mover: MessageMover<Message>) {
     spans = nil
+    isKeyed = false
     store = MessageStore(keepsContexts: false, mover: mover)
     machine = Guarded(Machine(settings: settings, layout: store.layout))
     time = TimeSource(clock)
@@ -70,7 +76,7 @@ final class Core<Message: Sendable>: Sendable {
     batchSize = settings.batchSize
     handling = Handling(
       retry: .never, timeout: nil, concurrency: settings.concurrency, random: { 0 }, handler: { _ in }, onFailure: nil,
-      onSettled: nil)
+      onSettled: nil, grouping: nil)
     reporter = Reporter(name: "", logger: nil)
     metrics = nil
   }
@@ -87,6 +93,7 @@ final class Core<Message: Sendable>: Sendable {
         store.destroy(batch.range, of: batch.segment.base)
         batch.segment.free()
       }
+      destroyLanes(&machine, &effects)
       while let drops = machine.dropsTaken() {
         store.destroy(0..<drops.count, of: drops.segment.base)
         drops.segment.free()
@@ -108,6 +115,8 @@ struct Handling<Message: Sendable>: Sendable {
   ///
   /// It gets them again when others of them are.
   let onSettled: (@Sendable ([Message]) -> Void)?
+  /// Offsets of messages with the same key.
+  let grouping: (@Sendable ([Message]) -> [[Int]])?
 }
 
 extension MachineSettings {

@@ -74,6 +74,30 @@ struct MessageStore<Message: Sendable>: Sendable {
     keepsContexts ? takeStored(range, of: base) : (mover.take(range, base, &spare), nil)
   }
 
+  /// Moves messages out of a chain of nodes.
+  func take(
+    _ taken: TakenLane, spare: inout [Message]
+  ) -> ([Message], contexts: [ServiceContext?]?) {
+    keepsContexts
+      ? takeStored(taken) : (mover.gather(taken.chain.first.base, taken.offset, taken.count, &spare), nil)
+  }
+
+  @inline(never)
+  private func takeStored(_ taken: TakenLane) -> ([Message], contexts: [ServiceContext?]?) {
+    var messages: [Message] = []
+    var contexts: [ServiceContext?] = []
+    messages.reserveCapacity(taken.count)
+    contexts.reserveCapacity(taken.count)
+    var node = taken.chain.first
+    for index in 0..<taken.count {
+      if index > 0 { node = node.next }
+      let stored = (node.base + taken.offset).assumingMemoryBound(to: Stored.self).move()
+      messages.append(stored.message)
+      contexts.append(stored.context)
+    }
+    return (messages, contexts)
+  }
+
   /// Moves messages out of a range of slots.
   func take(_ range: Range<Int>, of base: UnsafeMutableRawPointer) -> [Message] {
     var spare: [Message] = []
@@ -142,15 +166,22 @@ struct MessageStore<Message: Sendable>: Sendable {
 struct MessageMover<Message: Sendable>: Sendable {
   /// Moves messages out of a range of slots into an array: into `spare`, if that is large enough.
   let take: @Sendable (_ range: Range<Int>, _ base: UnsafeMutableRawPointer, _ spare: inout [Message]) -> [Message]
+  /// Moves messages out of a chain of nodes, each at an offset from its node.
+  let gather:
+    @Sendable (
+      _ first: UnsafeMutableRawPointer, _ offset: Int, _ count: Int, _ spare: inout [Message]
+    ) -> [Message]
   /// Destroys a batch's messages; their array becomes `spare`, unless somebody else holds it or it is large.
   let recycle: @Sendable (_ batch: inout Batch<Message>, _ spare: inout [Message]) -> Void
 
   @usableFromInline
   init(
     take: @escaping @Sendable (Range<Int>, UnsafeMutableRawPointer, inout [Message]) -> [Message],
+    gather: @escaping @Sendable (UnsafeMutableRawPointer, Int, Int, inout [Message]) -> [Message],
     recycle: @escaping @Sendable (inout Batch<Message>, inout [Message]) -> Void
   ) {
     self.take = take
+    self.gather = gather
     self.recycle = recycle
   }
 }
@@ -170,6 +201,22 @@ func messageMover<Message: Sendable>(of: Message.Type = Message.self) -> Message
         // A batch has at least one message, so that there is a buffer.
         buffer.baseAddress.unsafelyUnwrapped.moveInitialize(from: source, count: range.count)
         count = range.count
+      }
+    }
+    return messages
+  } gather: { first, offset, count, spare in
+    var messages: [Message] = []
+    swap(&messages, &spare)
+    messages.append(addingCapacity: count) { span in
+      span.withUnsafeMutableBufferPointer { buffer, filled in
+        let target = buffer.baseAddress.unsafelyUnwrapped
+        var node = first
+        target.initialize(to: (node + offset).assumingMemoryBound(to: Message.self).move())
+        for index in 1..<max(count, 1) {
+          node = node.load(as: UnsafeMutableRawPointer.self)
+          (target + index).initialize(to: (node + offset).assumingMemoryBound(to: Message.self).move())
+        }
+        filled = count
       }
     }
     return messages

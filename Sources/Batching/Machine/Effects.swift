@@ -13,7 +13,7 @@ enum Wake: Hashable, Sendable {
   case settled
 }
 
-/// What the shell does for the machine once the lock is released: resume those who wait.
+/// What the shell does for the machine once the lock is released: resume those who wait, and let go of what is a user's.
 ///
 /// The usual event wakes nobody or one, and the array stays the shared empty one.
 @usableFromInline
@@ -25,6 +25,14 @@ struct Effects<Waiter> {
 
   private(set) var first: Resumption?
   private(set) var others: [Resumption] = []
+
+  /// Objects whose end may run a user's code.
+  private var released: AnyObject?
+  private var moreReleased: [AnyObject] = []
+
+  mutating func letGo(_ object: AnyObject) {
+    if released == nil { released = object } else { moreReleased.append(object) }
+  }
 
   mutating func resume(_ waiter: Waiter, _ wake: Wake) {
     if first == nil {

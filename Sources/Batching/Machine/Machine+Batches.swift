@@ -84,6 +84,7 @@ extension Machine {
 
   /// Closes the open batch, which is due: for `trigger`, unless it was before.
   mutating func close(_ trigger: Trigger, _ effects: inout Effects<Waiter>) {
+    if settings.isKeyed { return closeLanes(trigger, &effects) }
     guard let batch = sealOpen(trigger) else { return }
     ready.append(batch)
     wakeWorkers(&effects)

@@ -24,6 +24,13 @@ struct TakenDrops {
   let count: Int
   let epochs: [DropBox.EpochRun]
   let sequenceNumber: Int
+
+  /// Some of them.
+  func part(_ offsets: [Int], number: Int) -> TakenDrops {
+    let ofEach = epochs.flatMap { repeatElement($0.epoch, count: $0.count) }
+    let runs = offsets.map { DropBox.EpochRun(epoch: ofEach[$0], count: 1) }
+    return TakenDrops(segment: segment, count: offsets.count, epochs: runs, sequenceNumber: number)
+  }
 }
 
 extension Machine {
@@ -36,12 +43,16 @@ extension Machine {
       victims <= settings.capacity - drops.count - drops.saving
     else { return false }
     for _ in 0..<victims { pushOutOldest(now: now, &effects) }
-    if !drops.isAttended {
-      drops.isAttended = true
-      supervisor.dropsAreWaiting = true
-      supervisor.order(&effects)
-    }
+    dropsAreWaiting(&effects)
     return true
+  }
+
+  /// Somebody has to save what was pushed out.
+  mutating func dropsAreWaiting(_ effects: inout Effects<Waiter>) {
+    guard !drops.isAttended else { return }
+    drops.isAttended = true
+    supervisor.dropsAreWaiting = true
+    supervisor.order(&effects)
   }
 
   /// How many of the oldest messages have to go; `nil` when all of them would not be enough.
@@ -128,9 +139,15 @@ extension Machine {
 
   /// Moves a message into the box; returns what it weighed.
   private mutating func drop(_ index: Int, of segment: Segment, epoch: Int) -> Int {
+    drop(layout.slot(index, of: segment.base), epoch: epoch)
+    return segment.tags?[index].weight ?? 0
+  }
+
+  /// Moves a message into the box.
+  mutating func drop(_ slot: UnsafeMutableRawPointer, epoch: Int) {
     var box = drops.segment ?? Segment(atMost: 8, layout: layout, tagged: false)
     if drops.count == box.capacity { _ = box.makeRoom(0..<drops.count, layout: layout) }
-    layout.move(layout.slot(drops.count, of: box.base), layout.slot(index, of: segment.base), 1)
+    layout.move(layout.slot(drops.count, of: box.base), slot, 1)
     drops.segment = box
     drops.count += 1
     // It holds its epoch by itself from here on; its batch may end first.
@@ -140,7 +157,6 @@ extension Machine {
     } else {
       drops.epochs.append(DropBox.EpochRun(epoch: epoch, count: 1))
     }
-    return segment.tags?[index].weight ?? 0
   }
 
   /// Somebody is there to save drops; `nil` when there are none left, and it need not come again unasked.

@@ -51,6 +51,7 @@ extension Machine {
     case .open, .draining: stopAccepting(.aborted(reason), &effects)
     case .aborted, .done: return
     }
+    endBackOffs(&effects)
     endTimer(&effects)
     supervisor.handlersAreToBeCancelled = true
     supervisor.order(&effects)
@@ -63,10 +64,7 @@ extension Machine {
     refuseSenders(&effects)
     limitHotPath()
     // All of them: those for whom there is no batch have come to their end.
-    while let waiter = workers.parked.popLast() {
-      workers.waking += 1
-      effects.resume(waiter, .look)
-    }
+    wakeAllWorkers(&effects)
   }
 
   private mutating func startDrainTimeout(now: Duration) {

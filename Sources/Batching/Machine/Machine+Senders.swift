@@ -6,6 +6,8 @@ struct Parcel {
   let count: Int
   /// What each weighs; `nil` where nothing is weighed.
   let weights: UnsafeMutablePointer<Int>?
+  /// In a by-key aggregator: the lane of each.
+  var lanes: UnsafeMutablePointer<Int>?
   /// Those before it have been accepted.
   var next = 0
   /// Where messages can be withdrawn, and so wait one by one: the number of the one.
@@ -30,6 +32,7 @@ extension Machine {
   ///
   /// Those behind it may fit where it did not.
   mutating func senderCancelled(_ id: Int, now: @autoclosure () -> Duration, _ effects: inout Effects<Waiter>) {
+    if settings.isKeyed { return laneSenderCancelled(id, now: now(), &effects) }
     guard senders.release(id, &effects, { .cancelled(admitted: $0.next) }) else { return }
     countOpen()
     admitSenders(now: now(), &effects)
@@ -38,6 +41,10 @@ extension Machine {
 
   /// Accepts messages of waiting senders while there is room, first come, first served.
   mutating func admitSenders(now: @autoclosure () -> Duration, _ effects: inout Effects<Waiter>) {
+    if settings.isKeyed {
+      if !senders.isEmpty { admitLaneSenders(now: now(), &effects) }
+      return
+    }
     while !senders.isEmpty {
       let parcel = senders.first
       let weight = parcel.weights?[parcel.next] ?? 0
@@ -58,6 +65,7 @@ extension Machine {
 
   /// The aggregator takes no more messages: those who wait to send some are refused.
   mutating func refuseSenders(_ effects: inout Effects<Waiter>) {
+    if settings.isKeyed { return refuseLaneSenders(&effects) }
     while !senders.isEmpty {
       sendRefused()
       senders.releaseFirst(.closed(admitted: senders.first.next), &effects)

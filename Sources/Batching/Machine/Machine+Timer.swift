@@ -21,11 +21,25 @@ enum TimerOrder: Equatable {
 extension Machine {
   /// The earliest deadline there is.
   var deadline: Duration? {
-    switch phase {
+    if settings.isKeyed { return laneDeadline }
+    return switch phase {
     case .open: open.flatMap { $0.due == nil && settings.linger > .zero ? $0.deadline : nil }
     case .draining: drainDeadline
     case .aborted, .done: nil
     }
+  }
+
+  private var laneDeadline: Duration? {
+    switch phase {
+    case .open, .draining:
+      earlier(earlier(lanes.lingers.earliest, lanes.backOffs.earliest), drainDeadline)
+    case .aborted, .done: nil
+    }
+  }
+
+  private func earlier(_ one: Duration?, _ other: Duration?) -> Duration? {
+    guard let one, let other else { return one ?? other }
+    return min(one, other)
   }
 
   /// The timer looks for something to sleep for.
@@ -61,8 +75,10 @@ extension Machine {
   mutating func timerFired(now: Duration, _ effects: inout Effects<Waiter>) {
     wakeTimer(&effects)
     guard let deadline, deadline <= now else { return }
-    if phase == .draining {
+    if let drainDeadline, drainDeadline <= now {
       abort(.drainTimedOut, &effects)
+    } else if settings.isKeyed {
+      lanesAreDue(now, &effects)
     } else {
       countOpen()
       openIsDue(&effects)

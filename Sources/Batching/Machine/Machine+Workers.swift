@@ -36,8 +36,16 @@ extension Machine {
 
   /// Wakes as many parked workers as there are due batches that nobody is on the way to.
   mutating func wakeWorkers(_ effects: inout Effects<Waiter>) {
-    let due = ready.count + (open?.due != nil ? 1 : 0)
+    let due = settings.isKeyed ? lanes.ready.count : ready.count + (open?.due != nil ? 1 : 0)
     while workers.waking < due, let waiter = workers.parked.popLast() {
+      workers.waking += 1
+      effects.resume(waiter, .look)
+    }
+  }
+
+  /// Wakes all parked workers: for each there is a batch, or its end.
+  mutating func wakeAllWorkers(_ effects: inout Effects<Waiter>) {
+    while let waiter = workers.parked.popLast() {
       workers.waking += 1
       effects.resume(waiter, .look)
     }

@@ -41,6 +41,8 @@ struct Machine<Waiter>: ~Copyable {
   var flushers = WaitQueue<Int, Waiter>()
   var supervisor = SupervisorState<Waiter>()
   var drainDeadline: Duration?
+  /// In a by-key aggregator: what `open` and `ready` are otherwise, for each key.
+  var lanes: Lanes
 
   // Never written, and so at home in every core's cache, as long as nothing beside them is written either.
   let settings: MachineSettings
@@ -50,6 +52,7 @@ struct Machine<Waiter>: ~Copyable {
     self.settings = settings
     self.layout = layout
     pool = SegmentPool(limit: settings.concurrency + 2)
+    lanes = Lanes(layout: NodeLayout(layout, tagged: settings.isTagged))
   }
 }
 
@@ -81,6 +84,9 @@ struct MachineSettings: Sendable {
   var maximumHeldWeight = Int.max
   /// Whether a slot takes a message and nothing else, so that the hot path can fill it.
   var hasPlainSlots = true
+
+  /// Whether batches are made by key, in lanes.
+  var isKeyed = false
 
   /// Whether a message can be taken back by its sender until its batch starts.
   var canBeWithdrawn = false
@@ -215,6 +221,7 @@ extension Machine {
   /// Gives back all memory; the messages in it must have been destroyed.
   mutating func free() {
     pool.free()
+    lanes.nodes.deallocate()
     drops.segment?.free()
   }
 }

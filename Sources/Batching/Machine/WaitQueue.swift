@@ -30,6 +30,14 @@ struct WaitQueue<Payload, Waiter> {
     set { entries[0].payload = newValue }
   }
 
+  /// The payload of the one that entered as `id`, if it still waits.
+  subscript(id: Int) -> Payload? {
+    get { index(of: id).flatMap { entries[$0].hasLeft ? nil : entries[$0].payload } }
+    set {
+      if let newValue, let index = index(of: id) { entries[index].payload = newValue }
+    }
+  }
+
   mutating func enter(_ payload: Payload) -> Int {
     defer { nextID += 1 }
     entries.append(Entry(id: nextID, payload: payload))

@@ -1,28 +1,35 @@
+import DequeModule
+
 /// Calls the failure handler where no cancellation reaches it.
 ///
 /// Saving a dead letter has to work in a cancelled `run()` too, and a child task cannot be shielded from its parent's
 /// cancellation. So the calls are made in an unstructured task: one for each run, begun at the first failure and awaited at
-/// the end. The calls in it run side by side, so a slow one holds up only its own batch.
+/// the end. The calls in it run side by side, so a slow one holds up only its own batch, but no more at once than there are
+/// slots.
 final class FailureSaver: Sendable {
   typealias Job = @Sendable () async -> Void
 
   private struct State: ~Copyable {
-    var jobs: [Job] = []
+    var jobs: Deque<Job> = []
     var waiter: UnsafeContinuation<Void, Never>?
     var task: Task<Void, Never>?
     var isFinishing = false
   }
 
-  private enum Step { case start([Job]), park, end }
+  private enum Step { case start(Job), waitForOne, park, end }
 
   private let state = Guarded(State())
   private let executor: (any TaskExecutor)?
+  private let concurrency: Int
 
   /// Makes a saver whose task runs where `run()` does.
   ///
-  /// - Parameter executor: Where the task of `run()` prefers to run; an unstructured task does not inherit that.
-  init(executor: (any TaskExecutor)?) {
+  /// - Parameters:
+  ///   - executor: Where the task of `run()` prefers to run; an unstructured task does not inherit that.
+  ///   - concurrency: The most calls at once.
+  init(executor: (any TaskExecutor)?, concurrency: Int) {
     self.executor = executor
+    self.concurrency = concurrency
   }
 
   /// Runs a job in the saver's task, and returns when it is done.
@@ -60,15 +67,20 @@ final class FailureSaver: Sendable {
   }
 
   private func work() async {
-    await withDiscardingTaskGroup { group in
+    await withTaskGroup { group in
+      var running = 0
       while true {
         let step: Step = state.withLock { state in
-          defer { state.jobs = [] }
-          return state.jobs.isEmpty ? (state.isFinishing ? .end : .park) : .start(state.jobs)
+          guard !state.jobs.isEmpty else { return state.isFinishing ? .end : .park }
+          return running < concurrency ? .start(state.jobs.removeFirst()) : .waitForOne
         }
         switch step {
-        case .start(let jobs):
-          for job in jobs { group.addTask { await job() } }
+        case .start(let job):
+          running += 1
+          group.addTask { await job() }
+        case .waitForOne:
+          await group.next()
+          running -= 1
         case .park:
           await withUnsafeContinuation { continuation in
             let mayPark = state.withLock { state in

@@ -58,12 +58,54 @@ extension Audit: Auditing {
     guard !sends.isEmpty else { return }
     check(shutDownAt == nil && !wasRunCancelled, "senders wait after the end")
     check(configuration.overflow == .suspend, "senders wait though the policy is \(configuration.overflow)")
+    if key != nil { return checkSendersByKey(numbers) }
     let isFull = configuration.maximumHeldWeight == nil ? numbers.held >= capacity : numbers.held > 0
     check(isFull, "senders wait for room, but only \(numbers.held) are held")
   }
 
+  /// Who waits though there is room waits for the share of a key.
+  private func checkSendersByKey(_ numbers: AggregatorStatistics) {
+    guard let key, configuration.maximumHeldWeight == nil, numbers.held < capacity else { return }
+    var held: [AnyHashable: Int] = [:]
+    // Of sends under way it is not known how many messages were accepted.
+    for (message, entry) in entries where entry.fates.isEmpty { held[key(message), default: 0] += 1 }
+    for (id, send) in sends {
+      let waitsForShare = send.messages.contains { held[key($0)] ?? 0 >= configuration.batchSize }
+      check(waitsForShare, "send \(id) waits for room, but only \(numbers.held) are held, by key at most \(held)")
+    }
+  }
+
+  /// Where a slot is free, no key has a batch that is due, and none waits longer than a back-off takes.
+  private func checkDueBatchesByKey() {
+    guard let key, runBeganAt != nil, calls.count < configuration.concurrency else { return }
+    var waiting: [AnyHashable: [Entry]] = [:]
+    var beingGivenUp: Set<AnyHashable> = []
+    for (message, entry) in entries {
+      if entry.isBeingGivenUp { beingGivenUp.insert(key(message)) }
+      guard entry.acceptedAt != nil, entry.batch == nil, entry.fates.isEmpty, !entry.isBeingGivenUp else { continue }
+      waiting[key(message), default: []].append(entry)
+    }
+    if configuration.overflow != .dropOldest {
+      for (key, entries) in waiting where busy[key] == nil {
+        check(entries.count < configuration.batchSize, "\(entries.count) messages of \(key) wait though a slot is free")
+        check(shutDownAt == nil, "\(entries.count) messages of \(key) wait after the shutdown though a slot is free")
+        let isOverdue = entries.contains { ($0.acceptedAt ?? now) + configuration.linger <= now }
+        check(!isOverdue, "a message of \(key) waits longer than linger though a slot is free")
+      }
+    }
+    // As many failure calls as there are slots run at once; those beyond wait.
+    guard beingGivenUp.count < configuration.concurrency else { return }
+    for (key, batch) in busy where !beingGivenUp.contains(key) {
+      let isCalled = calls.values.contains { self.key?($0.batch[0]) == key }
+      check(
+        isCalled || now - batch.endedAt <= configuration.retry.maximum,
+        "what is left of batch \(batch.batch) of \(key) has waited since \(batch.endedAt)")
+    }
+  }
+
   /// Where a slot is free, nothing is due.
   private func checkDueBatches(_ numbers: AggregatorStatistics) {
+    if key != nil { return checkDueBatchesByKey() }
     guard runBeganAt != nil, unsettled.count < configuration.concurrency else { return }
     let waiting = numbers.held - unsettled.values.reduce(0, +)
     check(waiting < configuration.batchSize, "\(waiting) messages wait though a slot is free")
@@ -120,6 +162,7 @@ extension Audit: Auditing {
 
   /// What begins to be sent first comes first: a send is accepted where it begins, or waits in line.
   private func checkOrder() {
+    if let key { return checkOrder(by: key) }
     var last = (send: 0, place: 0)
     for batch in batches.sorted(by: { $0.number < $1.number }) {
       for message in batch.messages {
@@ -131,4 +174,22 @@ extension Audit: Auditing {
     }
   }
 
+  /// Of one key, what was sent before another send began comes first.
+  private func checkOrder(by key: (Message) -> AnyHashable) {
+    var latest: [AnyHashable: (send: Int, began: Int)] = [:]
+    var places: [Int: [AnyHashable: Int]] = [:]
+    for batch in batches.sorted(by: { $0.number < $1.number }) {
+      for message in batch.messages {
+        guard let entry = entries[message], let steps = sendSteps[entry.send] else { continue }
+        let key = key(message)
+        if let last = latest[key], last.send != entry.send {
+          check(steps.ended > last.began, "\(message) of batch \(batch.number) came behind one that was sent later")
+        }
+        if steps.began > latest[key]?.began ?? 0 { latest[key] = (entry.send, steps.began) }
+        let place = places[entry.send]?[key] ?? -1
+        check(place < entry.place, "\(message) of batch \(batch.number) came behind a later one of its send")
+        places[entry.send, default: [:]][key] = entry.place
+      }
+    }
+  }
 }

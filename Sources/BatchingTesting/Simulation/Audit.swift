@@ -27,6 +27,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     var messages: [Message]
     var beganAt: Duration
     var isAfterShutdown: Bool
+    var beganAtStep = 0
   }
 
   struct Call {
@@ -52,6 +53,8 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
   let configuration: AggregatorConfiguration
   let capacity: Int
   let weight: (@Sendable (Message) -> Int)?
+  /// Of a by-key aggregator.
+  let key: (@Sendable (Message) -> AnyHashable)?
   let statistics: () -> AggregatorStatistics
 
   var entries: [Message: Entry] = [:]
@@ -60,6 +63,11 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
   var lists: [Int: List] = [:]
   /// Messages of each batch that are not settled yet, by sequence number; the batch occupies a slot as long as there are some.
   var unsettled: [Int: Int] = [:]
+  /// By key: the batch that is not settled yet, and when its last handler call, or failure call, ended.
+  var busy: [AnyHashable: (batch: Int, endedAt: Duration)] = [:]
+  /// By number: when sends began and ended, counted in sends and their ends.
+  var sendSteps: [Int: (began: Int, ended: Int)] = [:]
+  private var step = 0
   var flushes: [Int: Flush] = [:]
   /// Batches in the order of their numbers are what was accepted, in order.
   var batches: [(number: Int, messages: [Message])] = []
@@ -86,12 +94,14 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
 
   init(
     simulation: Simulation, configuration: AggregatorConfiguration, capacity: Int,
-    weight: (@Sendable (Message) -> Int)?, statistics: @escaping () -> AggregatorStatistics
+    weight: (@Sendable (Message) -> Int)?, key: (@Sendable (Message) -> AnyHashable)? = nil,
+    statistics: @escaping () -> AggregatorStatistics
   ) {
     self.simulation = simulation
     self.configuration = configuration
     self.capacity = capacity
     self.weight = weight
+    self.key = key
     self.statistics = statistics
   }
 
@@ -109,6 +119,8 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
 
   func sendBegan(_ messages: [Message]) -> Int {
     lastSend += 1
+    step += 1
+    sendSteps[lastSend] = (step, .max)
     sends[lastSend] = Send(messages: messages, beganAt: now, isAfterShutdown: shutDownAt != nil)
     for (place, message) in messages.enumerated() {
       entries[message] = Entry(send: lastSend, place: place, beganAt: now)
@@ -120,6 +132,8 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
   /// A send is over; the first `accepted` of its messages were, and `error` says why the others were not.
   func sendEnded(_ id: Int, accepted: Int, error: (any Error)? = nil) {
     guard let send = sends.removeValue(forKey: id) else { return }
+    step += 1
+    sendSteps[id]?.ended = step
     simulation.trace(
       .sent, accepted, "send \(id): \(accepted) accepted\(error.map { ", then \($0)" } ?? "")")
     if send.isAfterShutdown {
@@ -204,6 +218,12 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     }
     check(runBeganAt != nil && !hasRunEnded, "a handler call outside of run()")
     check(!isCalledOff, "a handler call after handlers were cancelled for good")
+    if let key {
+      let keys = Set(batch.map(key))
+      check(keys.count == 1, "a batch of the keys \(keys)")
+      let overlaps = calls.values.contains { $0.batch.contains { keys.contains(key($0)) } }
+      check(!overlaps, "two handler calls at once for the key \(keys)")
+    }
     calls[id] = Call(batch: batch, beganAt: now)
     check(calls.count <= configuration.concurrency, "\(calls.count) handler calls at once")
     if batch.attempt == 1 { batchBegan(batch) } else { attemptBegan(batch) }
@@ -217,7 +237,12 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     batches.append((number, batch.messages))
     taken[batch.trigger, default: 0] += 1
     unsettled[number] = batch.count
-    check(unsettled.count <= configuration.concurrency, "\(unsettled.count) batches under way at once")
+    if let key = key?(batch[0]) {
+      check(busy[key] == nil, "batch \(number) began before batch \(busy[key]?.batch ?? 0) of its key was settled")
+      busy[key] = (number, now)
+    } else {
+      check(unsettled.count <= configuration.concurrency, "\(unsettled.count) batches under way at once")
+    }
     for message in batch {
       check(entries[message] != nil, "\(message) came to the handler, but was never accepted")
       check(entries[message]?.batch == nil, "\(message) came to the handler in a second batch")
@@ -230,7 +255,10 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
       // Once it is due, its oldest may be pushed out.
       let isFull = batch.count == configuration.batchSize || configuration.overflow == .dropOldest
       check(isFull, "due by size with \(batch.count) messages")
-    case .linger: check(age >= configuration.linger, "due by linger after \(age)")
+    case .linger:
+      // Due and then full, it stays closed whatever is pushed out.
+      let isOld = age >= configuration.linger || configuration.overflow == .dropOldest && key != nil
+      check(isOld, "due by linger after \(age)")
     case .weight: check(configuration.maximumBatchWeight != nil, "due by weight without a limit")
     case .flush: check(hasFlushed, "due by a flush that there was not")
     case .shutdown: check(shutDownAt != nil || wasRunCancelled, "due by a shutdown that there was not")
@@ -247,8 +275,9 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
       check(list.attempt + 1 == batch.attempt, "attempt \(batch.attempt) of batch \(number) after \(list.attempt)")
       check(batch.attempt <= configuration.retry.maximumAttempts, "attempt \(batch.attempt) of batch \(number)")
       let gap = list.endedAt.map { now - $0 }
+      // What was put aside comes again when a slot is free.
       check(
-        gap.map { $0 <= configuration.retry.maximum } ?? false,
+        gap.map { $0 <= configuration.retry.maximum || key != nil } ?? false,
         "batch \(number) came again after \(gap.map { "\($0)" } ?? "nothing")")
     }
     lists[number] = List(messages: batch.messages, attempt: batch.attempt)
@@ -275,6 +304,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     simulation.trace(
       error == nil ? .returned : .threw, id, "call \(id) \(error.map { "threw \($0)" } ?? "returned")")
     lists[call.batch.sequenceNumber]?.endedAt = now
+    if let key = key?(call.batch[0]) { busy[key]?.endedAt = now }
     // What is thrown after the time was up is a time-out, whatever it says.
     let partial = (call.isTimedOut ? nil : error as? PartialBatchFailure).flatMap {
       $0.failures.keys.allSatisfy(call.batch.indices.contains) ? $0.failures : nil
@@ -296,6 +326,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
       "onFailure: \(list(failure.messages)), attempts \(failure.attempts), \(failure.error)")
     check(!isCancelled, "onFailure was called in a cancelled task")
     check(!failure.items.isEmpty, "onFailure was called for nothing")
+    if let key { check(Set(failure.messages.map(key)).count == 1, "a failure of several keys: \(failure.messages)") }
     for item in failure.items {
       guard let entry = entries[item.message] else {
         check(false, "\(item.message) was given up, but never accepted")
@@ -313,6 +344,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     simulation.trace(.saved, failure.sequenceNumber, "onFailure returned: \(list(failure.messages))")
     check(!isCancelled, "onFailure was cancelled")
     givingUp -= failure.items.count
+    if let key = key?(failure.items[0].message) { busy[key]?.endedAt = now }
     for item in failure.items {
       let isDrop = (item.error as? AggregatorError) == .dropped
       if !isDrop { failed += 1 }
@@ -338,6 +370,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     check(entries[message]?.fates.count == 1, "\(message) has more than one fate: \(entries[message]?.fates ?? [])")
     guard let batch = entries[message]?.batch, let left = unsettled[batch] else { return }
     unsettled[batch] = left > 1 ? left - 1 : nil
+    if left == 1, let key = key?(message), busy[key]?.batch == batch { busy[key] = nil }
   }
 
   // MARK: - Numbers
@@ -355,5 +388,17 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
         && next.dropped >= last.dropped && next.rejected >= last.rejected && next.retries >= last.retries,
       "a number runs backwards: \(last) to \(next)")
     last = next
+    checkShares()
+  }
+
+  /// A key holds at most half of the capacity, or a batch's worth.
+  private func checkShares() {
+    guard let key, configuration.overflow != .dropOldest else { return }
+    var held: [AnyHashable: Int] = [:]
+    for (message, entry) in entries where entry.acceptedAt != nil && entry.fates.isEmpty {
+      held[key(message), default: 0] += 1
+    }
+    let share = max(configuration.batchSize, (capacity + 1) / 2)
+    check(held.values.allSatisfy { $0 <= share }, "\(held) held by key, but a share is \(share)")
   }
 }

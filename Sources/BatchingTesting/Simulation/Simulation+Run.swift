@@ -47,7 +47,62 @@ extension Simulation {
       handler: surround(handler, audit), onFailure: surround(onFailure, audit))
     statistics.change { $0 = { aggregator.statistics } }
     add(audit, messages: messages.count)
-    let drive = Drive(simulation: self, aggregator: aggregator, audit: audit)
+    return await drive(aggregator, audit, messages) { body in
+      try await withRunning(aggregator) { _ in await body() }
+    }
+  }
+
+  /// The same with a ``KeyedAggregator``.
+  ///
+  /// - Parameters:
+  ///   - messages: What is sent; no two of them equal.
+  ///   - key: The key of a message.
+  ///   - configuration: Sizes, times and policies; `nil` leaves them to the seed (``anyConfiguration(isWeighted:)``).
+  ///   - weight: What a message weighs.
+  ///   - handler: Your handler.
+  ///   - onFailure: Your failure handler.
+  /// - Returns: What was accepted, and what was not, when all is settled.
+  /// - Throws: `AggregatorError` for a bad configuration.
+  @discardableResult
+  public func run<Key: Hashable & Sendable, Message: Hashable & Sendable>(
+    sending messages: some Sequence<Message>,
+    key: @escaping @Sendable (Message) -> Key,
+    configuration: AggregatorConfiguration? = nil,
+    weight: (@Sendable (Message) -> Int)? = nil,
+    handler: @escaping @Sendable (Key, Batch<Message>) async throws -> Void,
+    onFailure: (@Sendable (Key, BatchFailure<Message>) async -> Void)? = nil
+  ) async throws -> SimulationOutcome<Message> {
+    let messages = Array(messages)
+    let configuration = configuration ?? anyConfiguration(isWeighted: weight != nil)
+    note("\(configuration)")
+    let statistics = Watched<(@Sendable () -> AggregatorStatistics)?>(nil)
+    let audit = Audit(
+      simulation: self, configuration: configuration, capacity: configuration.effectiveCapacity, weight: weight,
+      key: { AnyHashable(key($0)) },
+      statistics: { statistics.current?() ?? AggregatorStatistics() })
+    // What the aggregator says is the key must be the one of each message.
+    let handle = surround({ try await handler(key($0[0]), $0) }, audit)
+    let giveUp = surround({ await onFailure?(key($0.items[0].message), $0) }, audit)
+    let aggregator = try KeyedAggregator<Key, Message>(
+      configuration: configuration, clock: clock, random: { self.jitter() }, weight: weight, key: key,
+      handler: { named, batch in
+        audit.check(batch.allSatisfy { key($0) == named }, "batch \(batch.messages) was handed over as of key \(named)")
+        try await handle(batch)
+      },
+      onFailure: { named, failure in
+        audit.check(failure.messages.allSatisfy { key($0) == named }, "\(failure.messages) failed as of key \(named)")
+        await giveUp(failure)
+      })
+    statistics.change { $0 = { aggregator.statistics } }
+    add(audit, messages: messages.count)
+    return await drive(aggregator, audit, messages, within: nil)
+  }
+
+  private func drive<Driven: DrivenAggregator>(
+    _ aggregator: Driven, _ audit: Audit<Driven.Message>, _ messages: [Driven.Message],
+    within: (@Sendable (@escaping @Sendable () async -> Void) async throws -> Void)?
+  ) async -> SimulationOutcome<Driven.Message> {
+    let drive = Drive(simulation: self, aggregator: aggregator, audit: audit, within: within)
     let accepted = await drive.fromBeginningToEnd(messages)
     audit.checkEnd()
     let known = Set(accepted)
@@ -56,15 +111,34 @@ extension Simulation {
   }
 }
 
+/// What a simulation can drive.
+private protocol DrivenAggregator: Sendable {
+  associatedtype Message: Hashable & Sendable
+  var statistics: AggregatorStatistics { get }
+  func send(_ message: Message) async throws
+  func send(contentsOf messages: some Sequence<Message>) async throws(AggregatorError)
+  func trySend(_ message: Message) -> TrySendResult
+  func flush() async throws
+  func shutdown()
+  func run() async throws
+}
+
+extension Aggregator: DrivenAggregator where Message: Hashable {}
+extension KeyedAggregator: DrivenAggregator where Message: Hashable {}
+
 /// Sends to an aggregator, flushes it, and brings it to its end, as the seed decides.
-private struct Drive<Message: Hashable & Sendable>: Sendable {
+private struct Drive<Driven: DrivenAggregator>: Sendable {
+  typealias Message = Driven.Message
+
   let simulation: Simulation
-  let aggregator: Aggregator<Message>
+  let aggregator: Driven
   let audit: Audit<Message>
+  /// Runs the aggregator for as long as something takes, where there is such a way.
+  let within: (@Sendable (@escaping @Sendable () async -> Void) async throws -> Void)?
 
   /// Returns the messages that were accepted.
   func fromBeginningToEnd(_ messages: [Message]) async -> [Message] {
-    let runsWithin = simulation.chance(0.2)
+    let runsWithin = simulation.chance(0.2) && within != nil
     let end = anyEnd()
     let accepted = Watched<[Message]>([])
     let run = inBackground {
@@ -73,9 +147,9 @@ private struct Drive<Message: Hashable & Sendable>: Sendable {
       // A task that is cancelled before it gets to run() cancels it all the same.
       audit.runBegan()
       do {
-        if runsWithin {
+        if runsWithin, let within {
           audit.isEndAwaited = false
-          try await withRunning(aggregator) { _ in
+          try await within {
             await sendAll(messages, accepted)
             // It is shut down when this returns.
             audit.shutDown()

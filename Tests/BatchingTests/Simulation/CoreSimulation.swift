@@ -26,6 +26,21 @@ struct CoreSimulation {
     print("simulation, part \(part + 1) of \(Self.parts): \(summary)")
   }
 
+  /// The same by key, with few keys and many.
+  @Test(arguments: 0..<parts)
+  func theContractHoldsByKey(part: UInt64) async throws {
+    let weight: @Sendable (Int) -> Int = { $0 % 10 }
+    let first = 2_000_000 + Self.seeds * part / Self.parts
+    let summary = try await simulate(seeds: first..<(first + Self.seeds / Self.parts)) { simulation in
+      let weight = simulation.chance(0.3) ? weight : nil
+      let messages = 0..<simulation.random(in: 0...40)
+      let keys = simulation.pick(1, 2, 3, 10, 100)
+      try await simulation.run(
+        sending: messages, key: { $0 % keys }, weight: weight, handler: { _, _ in }, onFailure: { _, _ in })
+    }
+    print("simulation by key, part \(part + 1) of \(Self.parts): \(summary)")
+  }
+
   /// Metrics and traces take other ways through the core, and must tell the truth.
   @Test(arguments: 0..<4 as Range<UInt64>)
   func theContractHoldsWhenItIsWatched(part: UInt64) async throws {

@@ -1,0 +1,182 @@
+public import Logging
+public import ServiceLifecycle
+
+/// Collects messages by their keys and hands them to an async handler in batches of one key each, in order.
+///
+/// Batches of one key never overlap and keep their order, retries included; other keys go on meanwhile. What Kafka does with the
+/// messages of a partition, and what is wanted for accounts, tenants, devices and files.
+///
+/// ```swift
+/// let changes = try KeyedAggregator<Account.ID, Change>(
+///   configuration: .init(batchSize: 100, concurrency: 8, retry: .exponential()), key: \.account
+/// ) { account, batch in
+///   try await ledger.apply(batch, to: account)
+/// } onFailure: { account, failure in
+///   await deadLetters.save(failure.messages, of: account, because: failure.error)
+/// }
+/// ```
+///
+/// It is an ``Aggregator`` for each key, with one set of slots, one bound on what is held, and one timer for all: `batchSize`,
+/// `linger` and weights of batches count for each key, `concurrency`, `capacity` and `maximumHeldWeight` for all together.
+/// It works while ``run()`` runs. What it adds:
+///
+/// - **Order.** If one send has returned before another begins, and their keys are equal, its message is handled first. A key has
+///   one handler call at a time, and its next batch waits until the one before is settled. *Within* a batch that was
+///   partly handled, or halved to isolate its poison messages, order is given up.
+/// - **Fairness.** Keys with a due batch take turns, one handler call each. A key whose batch failed is put aside for its
+///   back-off, and while `onFailure` has its messages, and gives its slot away. A key may always hold a batch's worth of
+///   messages; beyond that, fewer than there is room left: one busy key takes at most half of `capacity`, two a third each, and
+///   so on, so that there is always room for others. Who sends more waits (or is refused, or pushes out the key's own oldest),
+///   without being in the way of senders with other keys.
+/// - **Idle keys cost nothing.** A key is forgotten when nothing of it is held.
+///
+/// A batch is due as in an ``Aggregator``. With many keys of few messages each, `linger` times the rate of messages should fit
+/// in `capacity`: when it is full of batches that are not due, senders wait until some are.
+public final class KeyedAggregator<Key: Hashable & Sendable, Message: Sendable>: Service, Sendable {
+  let core: Core<Message>
+  let routing: Routing<Key, Message>
+
+  /// Makes an aggregator, which takes messages from now on and handles them once ``run()`` is called.
+  ///
+  /// - Parameters:
+  ///   - name: The label of its metrics, logs and spans.
+  ///   - configuration: Sizes, times and policies.
+  ///   - clock: What `linger`, time-outs and back-offs are measured on.
+  ///   - logger: Where it logs, at `info` and below, never the contents of a message or a key. `nil` logs nothing.
+  ///   - weight: What a message weighs, for `maximumBatchWeight` and `maximumHeldWeight`.
+  ///   - key: The key of a message; the same one whenever it is asked.
+  ///   - handler: Handles a batch of messages with the same key.
+  ///   - onFailure: Gets messages of one key that are given up. Its slot goes on meanwhile, and the key waits; at most
+  ///     `concurrency` such calls, and one for messages that were pushed out, run at once.
+  /// - Throws: ``AggregatorError/invalidConfiguration(_:was:allowed:)`` for a value that makes no sense.
+  @inlinable
+  public convenience init(
+    name: String = "aggregator",
+    configuration: AggregatorConfiguration = .init(),
+    clock: any Clock<Duration> = ContinuousClock(),
+    logger: Logger? = nil,
+    weight: (@Sendable (Message) -> Int)? = nil,
+    key: @escaping @Sendable (Message) -> Key,
+    handler: @escaping @Sendable (Key, Batch<Message>) async throws -> Void,
+    onFailure: (@Sendable (Key, BatchFailure<Message>) async -> Void)? = nil
+  ) throws(AggregatorError) {
+    try self.init(
+      name: name, configuration: configuration, clock: clock, logger: logger, random: randomNumber, weight: weight,
+      mover: messageMover(), key: key, handler: handler, onFailure: onFailure)
+  }
+
+  /// The same with a source of randomness, for simulations that repeat exactly.
+  package convenience init(
+    configuration: AggregatorConfiguration, clock: any Clock<Duration>, random: @escaping @Sendable () -> UInt64,
+    weight: (@Sendable (Message) -> Int)?, key: @escaping @Sendable (Message) -> Key,
+    handler: @escaping @Sendable (Key, Batch<Message>) async throws -> Void,
+    onFailure: (@Sendable (Key, BatchFailure<Message>) async -> Void)?
+  ) throws(AggregatorError) {
+    try self.init(
+      name: "aggregator", configuration: configuration, clock: clock, logger: nil, random: random, weight: weight,
+      mover: messageMover(), key: key, handler: handler, onFailure: onFailure)
+  }
+
+  /// The one that makes it.
+  @usableFromInline
+  init(
+    name: String, configuration: AggregatorConfiguration, clock: any Clock<Duration>, logger: Logger?,
+    random: @escaping @Sendable () -> UInt64, weight: (@Sendable (Message) -> Int)?, mover: MessageMover<Message>,
+    key: @escaping @Sendable (Message) -> Key,
+    handler: @escaping @Sendable (Key, Batch<Message>) async throws -> Void,
+    onFailure: (@Sendable (Key, BatchFailure<Message>) async -> Void)?
+  ) throws(AggregatorError) {
+    routing = Routing(key: key)
+    var saveFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
+    if let onFailure { saveFailure = { await onFailure(key($0.items[0].message), $0) } }
+    core = try Core(
+      name: name, configuration: configuration, clock: clock, logger: logger, random: random, weight: weight,
+      mover: mover,
+      isKeyed: true,
+      handler: { try await handler(key($0[0]), $0) },
+      onFailure: saveFailure,
+      grouping: { $0.grouped(by: key) })
+  }
+
+  /// Sends a message; waits while there is no room for it.
+  ///
+  /// As ``Aggregator/send(_:)``. Senders that wait are served first come, first served, but one whose key has had its share
+  /// of `capacity` does not hold up those with other keys.
+  ///
+  /// - Throws: What ``Aggregator/send(_:)`` throws.
+  public func send(_ message: Message) async throws {
+    try await core.send(message, routing)
+  }
+
+  /// Sends messages, of any keys, in order; waits while there is no room.
+  ///
+  /// - Throws: What ``Aggregator/send(contentsOf:)`` throws. A prefix of the messages was accepted then, as many as
+  ///   ``AggregatorError/acceptedCount`` says.
+  public func send(contentsOf messages: some Sequence<Message>) async throws(AggregatorError) {
+    try await core.send(contentsOf: messages, routing)
+  }
+
+  /// Sends all of a sequence, in order, and returns when it ends.
+  ///
+  /// - Parameter sequence: What to send.
+  /// - Throws: What the sequence throws, after its elements before were accepted; what ``send(_:)`` throws.
+  public func consume<Source: AsyncSequence>(_ sequence: Source) async throws where Source.Element == Message {
+    for try await message in sequence { try await send(message) }
+  }
+
+  /// Sends a message if there is room for it; never waits, and can be called from any thread.
+  ///
+  /// It says ``TrySendResult/full`` when the key has had its share of `capacity`, too.
+  public func trySend(_ message: Message) -> TrySendResult {
+    core.trySend(message, routing)
+  }
+
+  /// Makes the open batches of all keys due, and returns when all that was accepted before is settled, failures included.
+  ///
+  /// As ``Aggregator/flush()``.
+  ///
+  /// - Throws: `CancellationError` when the task is cancelled while it waits. The batches stay due.
+  public func flush() async throws {
+    try await core.flush()
+  }
+
+  /// Begins the orderly end: takes no more messages, and settles what is held without waiting for `linger`.
+  ///
+  /// As ``Aggregator/shutdown()``.
+  public func shutdown() {
+    core.shutdown()
+  }
+
+  /// Works until the aggregator is shut down, then drains, then returns.
+  ///
+  /// As ``Aggregator/run()``.
+  ///
+  /// - Throws: `CancellationError` when its task was cancelled, after all is settled; ``AggregatorError/alreadyRun`` when it
+  ///   was called before.
+  public func run() async throws {
+    try await core.run(asService: true)
+  }
+
+  /// The ledger at this instant.
+  public var statistics: AggregatorStatistics {
+    core.statistics()
+  }
+}
+
+extension Array {
+  /// The offsets of elements with the same key, the keys in the order in which they come first.
+  fileprivate func grouped<Key: Hashable>(by key: (Element) -> Key) -> [[Int]] {
+    var places: [Key: Int] = [:]
+    var groups: [[Int]] = []
+    for (offset, element) in enumerated() {
+      let key = key(element)
+      if let place = places[key] {
+        groups[place].append(offset)
+      } else {
+        places[key] = groups.count
+        groups.append([offset])
+      }
+    }
+    return groups
+  }
+}

@@ -1,0 +1,165 @@
+import DequeModule
+
+/// A batch of one key's messages, open or closed.
+struct LaneBatch {
+  /// Its messages; undefined while there are none.
+  var chain: Chain?
+  var count = 0
+  var weight = 0
+  var epoch = 0
+  /// When its first message was accepted.
+  var began = Duration.zero
+  /// What made it due, once it is.
+  var due: Trigger?
+}
+
+/// Messages of one key on their way to the handler, one batch at a time.
+struct Lane {
+  enum State {
+    /// No batch is due.
+    case idle
+    /// In the line for a slot.
+    case queued
+    /// A slot has a batch of it, or the failure handler has.
+    case busy
+    /// What is left of a batch waits for its next attempt, without a slot.
+    case backingOff
+  }
+
+  var hash = 0
+  /// The key, which only the shell can look into; `nil` for a number that waits to be used again.
+  var key: AnyObject?
+  /// Distinguishes it from others that have had its number.
+  var generation = -1
+  var state = State.idle
+  /// Messages held, those with the handler included.
+  var held = 0
+  var heldWeight = 0
+  /// The batch that takes messages; none while its count is 0.
+  var open = LaneBatch()
+  /// Batches that are due and closed, oldest first, all older than the open one.
+  var closed: Deque<LaneBatch> = []
+  /// What is left of a batch after a failed attempt, which only the shell can look into.
+  var unfinished: AnyObject?
+  /// Messages of senders that wait, or are about to: it must not be forgotten.
+  var pins = 0
+  /// Senders whose next message is for this lane and that wait for its share, in the order of their IDs.
+  var blocked: Deque<Int> = []
+
+  /// Whether a slot would find something to do.
+  var hasWork: Bool { unfinished != nil || !closed.isEmpty || (open.count > 0 && open.due != nil) }
+}
+
+/// The lanes of all keys that have messages held or on their way.
+struct Lanes {
+  /// By their numbers.
+  private var lanes: [Lane] = []
+  private var unused: [Int] = []
+  /// By the low bits of their hashes: the number of the first lane with these, -1 for none.
+  private var buckets: [Int] = []
+  /// The number of the next lane in the same bucket, by number.
+  private var nextInBucket: [Int] = []
+  /// How many lanes there have been; changes whenever one is added.
+  private(set) var generations = 0
+  private(set) var count = 0
+
+  /// Lanes that wait for a slot, each once: who has had its turn goes to the end.
+  var ready: Deque<Int> = []
+  /// When the open batches' first messages are `linger` old.
+  var lingers = LaneHeap()
+  /// When what is left of batches is to be tried again.
+  var backOffs = LaneHeap()
+  /// Senders that wait for room, and not for the share of their lane, in the order of their IDs.
+  var line: Deque<Int> = []
+  /// Lanes with senders that wait for their share.
+  var blocked: [Int] = []
+  /// The oldest and the newest message whose batch has not started, where messages can be pushed out.
+  var oldest: Node?
+  var newest: Node?
+  var nodes: NodePool
+
+  /// Beyond so many lanes, the memory of the table is given back when the last is forgotten.
+  private static let smallTable = 1024
+
+  init(layout: NodeLayout) {
+    nodes = NodePool(layout: layout)
+  }
+
+  subscript(_ lane: Int) -> Lane {
+    _read { yield lanes[lane] }
+    _modify { yield &lanes[lane] }
+  }
+
+  /// All numbers, those that wait to be used again included.
+  var numbers: Range<Int> { lanes.indices }
+
+  /// Whether a lane is still the one that was found as `generation`.
+  func isCurrent(_ lane: Int, _ generation: Int) -> Bool {
+    lane < lanes.count && lanes[lane].generation == generation
+  }
+
+  /// The first lane with this hash, or the next one after another.
+  func find(_ hash: Int, after lane: Int? = nil) -> Int? {
+    guard !buckets.isEmpty else { return nil }
+    var lane = lane.map { nextInBucket[$0] } ?? buckets[hash & (buckets.count - 1)]
+    while lane >= 0 {
+      if lanes[lane].hash == hash { return lane }
+      lane = nextInBucket[lane]
+    }
+    return nil
+  }
+
+  mutating func add(_ hash: Int, key: AnyObject) -> Int {
+    if count == buckets.count { enlarge() }
+    let lane = Lane(hash: hash, key: key, generation: generations)
+    generations += 1
+    count += 1
+    let number: Int
+    if let reused = unused.popLast() {
+      number = reused
+      lanes[number] = lane
+    } else {
+      number = lanes.count
+      lanes.append(lane)
+      nextInBucket.append(-1)
+    }
+    let bucket = hash & (buckets.count - 1)
+    nextInBucket[number] = buckets[bucket]
+    buckets[bucket] = number
+    return number
+  }
+
+  /// Forgets a lane; returns its key, which is to be let go of outside the lock.
+  mutating func remove(_ number: Int) -> AnyObject? {
+    let key = lanes[number].key.take()
+    let bucket = lanes[number].hash & (buckets.count - 1)
+    if buckets[bucket] == number {
+      buckets[bucket] = nextInBucket[number]
+    } else {
+      var before = buckets[bucket]
+      while nextInBucket[before] != number { before = nextInBucket[before] }
+      nextInBucket[before] = nextInBucket[number]
+    }
+    lanes[number] = Lane()
+    unused.append(number)
+    count -= 1
+    if count == 0, lanes.count > Self.smallTable {
+      lanes = []
+      unused = []
+      buckets = []
+      nextInBucket = []
+      lingers = LaneHeap()
+      backOffs = LaneHeap()
+    }
+    return key
+  }
+
+  private mutating func enlarge() {
+    buckets = Array(repeating: -1, count: max(2 * buckets.count, 16))
+    for number in lanes.indices where lanes[number].key != nil {
+      let bucket = lanes[number].hash & (buckets.count - 1)
+      nextInBucket[number] = buckets[bucket]
+      buckets[bucket] = number
+    }
+  }
+}
