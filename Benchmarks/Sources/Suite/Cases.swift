@@ -36,6 +36,8 @@ struct Cases {
       Case("`send`, batch 8, 1 producer", messages: some) { try await send($0, batchSize: 8, producers: 1) },
       Case("`send`, batch 8, 4 producers", messages: some) { try await send($0, batchSize: 8, producers: 4) },
       Case("`send`, batch 8, 64 producers", messages: some) { try await send($0, batchSize: 8, producers: 64) },
+      Case("`KeyedAggregator`, 10,000 keys", messages: many) { try await sendByKey($0, keys: 10_000) },
+      Case("`KeyedAggregator`, 10 keys", messages: many) { try await sendByKey($0, keys: 10) },
       Case("`RequestAggregator`, batch 64, 64 callers", messages: count(100_000)) {
         try await request($0, batchSize: 64, callers: 64)
       },

@@ -132,6 +132,23 @@ func send<Message: Sendable>(_ count: Int, of message: Message) async throws -> 
   }
 }
 
+/// Keys in turns, so that each message is for another one than the message before; 64 messages of a key make a batch.
+func sendByKey(_ count: Int, keys: Int) async throws -> Double {
+  let handled = Atomic<Int>(0)
+  let aggregator = try KeyedAggregator<Int, Int>(
+    configuration: .init(batchSize: 64, capacity: max(64 * keys, 4096)), key: { $0 % keys }
+  ) { _, batch in
+    handled.add(consume(batch.messages), ordering: .relaxed)
+  }
+  return try await seconds {
+    async let running: Void = aggregator.run()
+    for message in 0..<count { try await aggregator.send(message) }
+    aggregator.shutdown()
+    try await running
+    precondition(handled.load(ordering: .relaxed) == count, "messages were lost")
+  }
+}
+
 /// Many callers, each of whom waits for its own answer.
 func request(_ count: Int, batchSize: Int, callers: Int) async throws -> Double {
   let requests = try RequestAggregator<Int, Int>(configuration: .init(batchSize: batchSize)) { $0.messages }

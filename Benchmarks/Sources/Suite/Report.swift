@@ -141,6 +141,7 @@ struct Report {
     for producers in ["1 producer", "4 producers", "64 producers"] {
       atMost("`send`, batch 8, \(producers)", ours("`send`, batch 8, \(producers)"), 60, "ns")
     }
+    atMost("`KeyedAggregator`, 10,000 keys", ours("`KeyedAggregator`, 10,000 keys"), 150, "ns")
     for (producers, peer) in cases.peers {
       let same = ours(
         producers == 64

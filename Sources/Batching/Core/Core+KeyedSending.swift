@@ -1,62 +1,61 @@
-import Tracing
-
 /// The key of a lane, where the machine cannot look into it.
 @usableFromInline
 final class KeyBox<Key: Hashable & Sendable>: Sendable {
-  let key: Key
+  @usableFromInline let key: Key
 
+  @inlinable
   init(_ key: Key) {
     self.key = key
   }
 }
 
-/// How messages find their lanes.
-struct Routing<Key: Hashable & Sendable, Message: Sendable>: Sendable {
-  let key: @Sendable (Message) -> Key
-  /// Whether keys are of a type of the standard library, whose comparing is no user's code.
-  let comparesUnderLock: Bool
+/// Whether to compare keys of this type is no user's code, and may be done under the lock.
+@usableFromInline
+func isPlainKey(_ type: Any.Type) -> Bool {
+  let plain: [any Any.Type] = [
+    Int.self, Int64.self, Int32.self, UInt.self, UInt64.self, UInt32.self, String.self, Substring.self,
+  ]
+  return plain.contains { $0 == type }
+}
 
-  init(key: @escaping @Sendable (Message) -> Key) {
-    self.key = key
-    let plain: [any Any.Type] = [
-      Int.self, Int64.self, Int32.self, UInt.self, UInt64.self, UInt32.self, String.self, Substring.self,
-    ]
-    comparesUnderLock = plain.contains { $0 == Key.self }
-  }
-
-  @inline(__always)
-  func matches(_ object: AnyObject, _ key: Key) -> Bool {
-    unsafeDowncast(object, to: KeyBox<Key>.self).key == key
-  }
+/// What became of a message that was offered to a lane.
+@usableFromInline
+enum LaneAnswer: Sendable {
+  case accepted
+  /// There is no room; the lane is pinned, if the message is to wait.
+  case full(lane: Int)
+  case closed
+  case tooHeavy
 }
 
 // MARK: - Finding the lane
+
+// What is done with keys and messages is in closures that are compiled in the client, where their types are known; what gets
+// these names neither. In this module each generic type would be looked up at run time, at a multiple of the cost of all
+// the rest.
 
 extension Core {
   /// Finds or makes the lane of a key, and asks the machine in the same critical section.
   ///
   /// To hash keys and to compare them is a user's code, so it is done outside the lock: those that have the same hash (that is
   /// the right one, as a rule) are looked at one by one, and whoever was found must still be there when the lock is held again.
-  func askLane<Key, Answer>(
-    of key: Key, _ routing: Routing<Key, Message>,
+  @inline(__always)
+  private func askLane<Answer>(
+    hash: Int, comparesUnderLock: Bool, matches: (AnyObject) -> Bool, makeKey: () -> AnyObject,
     _ question: (inout Machine<Continuation>, Int, inout Effects<Continuation>) -> Answer
   ) -> Answer {
-    let hash = key.hashValue
-    var made: KeyBox<Key>?
+    var made: AnyObject?
     // All lanes with this hash up to this one have other keys, if none has been added since.
-    var passed: (lane: Int, generation: Int)?
+    var passed: LaneMark?
     machine.lock.pointee.lock()
-    var generations = machine.value.pointee.lanes.generations
+    var additions = machine.value.pointee.laneAdditions
     while true {
-      if let last = passed,
-        generations != machine.value.pointee.lanes.generations
-          || !machine.value.pointee.lanes.isCurrent(last.lane, last.generation)
-      {
+      if additions != machine.value.pointee.laneAdditions {
+        additions = machine.value.pointee.laneAdditions
         passed = nil
-        generations = machine.value.pointee.lanes.generations
       }
-      guard let lane = machine.value.pointee.lanes.find(hash, after: passed?.lane) else {
-        if let made, generations == machine.value.pointee.lanes.generations {
+      guard let mark = machine.value.pointee.findLane(hash, after: &passed) else {
+        if let made {
           return withExtendedLifetime(made) {
             askHoldingLock { machine, effects in
               let lane = machine.lanes.add(hash, key: made)
@@ -64,155 +63,94 @@ extension Core {
             }
           }
         }
-        if made == nil {
-          machine.lock.pointee.unlock()
-          made = KeyBox(key)
-          machine.lock.pointee.lock()
-        }
-        generations = machine.value.pointee.lanes.generations
-        passed = nil
+        machine.lock.pointee.unlock()
+        made = makeKey()
+        machine.lock.pointee.lock()
         // Others may have made it meanwhile: once more, from the start.
+        passed = nil
         continue
       }
-      let generation = machine.value.pointee.lanes[lane].generation
       let isIt: Bool
-      if routing.comparesUnderLock, let object = machine.value.pointee.lanes[lane].key {
-        isIt = routing.matches(object, key)
+      if comparesUnderLock {
+        isIt = machine.value.pointee.withKey(of: mark.lane, matches)
       } else {
-        guard let object = machine.value.pointee.lanes[lane].key.map(Unmanaged.passRetained) else { continue }
+        let object = machine.value.pointee.retainedKey(of: mark.lane)
         machine.lock.pointee.unlock()
-        isIt = object._withUnsafeGuaranteedRef { routing.matches($0, key) }
+        isIt = object._withUnsafeGuaranteedRef(matches)
         object.release()
         machine.lock.pointee.lock()
-        if isIt, !machine.value.pointee.lanes.isCurrent(lane, generation) {
+        if isIt, !machine.value.pointee.isCurrent(mark) {
           passed = nil
           continue
         }
       }
       if isIt {
-        return withExtendedLifetime(made) { askHoldingLock { question(&$0, lane, &$1) } }
+        return withExtendedLifetime(made) { askHoldingLock { question(&$0, mark.lane, &$1) } }
       }
-      passed = (lane, generation)
+      passed = mark
+    }
+  }
+
+  /// Offers a message, which `put` stores, to the lane of its key.
+  ///
+  /// One that `waits` is not refused yet when there is no room, and its lane is pinned.
+  @usableFromInline
+  func offerToLane(
+    hash: Int, comparesUnderLock: Bool, weight: Int, waits: Bool, matches: (AnyObject) -> Bool,
+    makeKey: () -> AnyObject, put: (UnsafeMutableRawPointer) -> Void
+  ) -> LaneAnswer {
+    let answer: LaneAnswer = askLane(
+      hash: hash, comparesUnderLock: comparesUnderLock, matches: matches, makeKey: makeKey
+    ) { machine, lane, effects in
+      let answer: LaneAnswer
+      switch machine.offered(toLane: lane, weight: weight, now: time.now(), &effects) {
+      case .accepted(let slot, _):
+        put(slot)
+        return .accepted
+      case .full where waits:
+        machine.pinLane(lane)
+        return .full(lane: lane)
+      case .full: answer = .full(lane: lane)
+      case .closed: answer = .closed
+      case .tooHeavy: answer = .tooHeavy
+      }
+      machine.laneSendRefused(lane, &effects)
+      return answer
+    }
+    if overflow == .dropOldest, discardsDrops { discardDrops() }
+    switch answer {
+    case .accepted: break
+    case .full, .closed, .tooHeavy: publishForSender()
+    }
+    return answer
+  }
+
+  /// Finds or makes the lane of a key for a message that is about to wait.
+  @usableFromInline
+  func pinLane(
+    hash: Int, comparesUnderLock: Bool, matches: (AnyObject) -> Bool, makeKey: () -> AnyObject
+  ) -> Int {
+    askLane(hash: hash, comparesUnderLock: comparesUnderLock, matches: matches, makeKey: makeKey) { machine, lane, _ in
+      machine.pinLane(lane)
+      return lane
     }
   }
 }
 
-// MARK: - Sending
+// MARK: - Waiting
 
 extension Core {
-  /// Offers a message to its lane; one that `waits` is not refused yet when there is no room, and its lane is pinned.
-  private func offer<Key>(
-    _ message: Message, weight: Int, _ routing: Routing<Key, Message>, waits: Bool
-  ) -> (TrySendResult, lane: Int) {
-    let key = routing.key(message)
-    let context = store.currentContext
-    let answer: (TrySendResult, lane: Int) = askLane(of: key, routing) { machine, lane, effects in
-      switch machine.offered(toLane: lane, weight: weight, now: time.now(), &effects) {
-      case .accepted(let slot, _):
-        store.put(message, context, into: slot)
-        return (.accepted, lane)
-      case .full where waits:
-        machine.pinLane(lane)
-        return (.full, lane)
-      case .full:
-        machine.laneSendRefused(lane, &effects)
-        return (.full, lane)
-      case .closed:
-        machine.laneSendRefused(lane, &effects)
-        return (.closed, lane)
-      case .tooHeavy:
-        machine.laneSendRefused(lane, &effects)
-        return (.tooHeavy, lane)
-      }
-    }
-    if discardsDrops { discardDrops() }
-    return answer
-  }
+  /// What a message weighs, 0 where nothing is weighed.
+  @inlinable
+  func weigh(_ message: Message) -> Int { weight.map { max($0(message), 0) } ?? 0 }
 
-  private func weigh(_ message: Message) -> Int { weight.map { max($0(message), 0) } ?? 0 }
+  @usableFromInline var waitsForRoom: Bool { overflow == .suspend }
 
-  func trySend<Key>(_ message: Message, _ routing: Routing<Key, Message>) -> TrySendResult {
-    let (result, _) = offer(message, weight: weigh(message), routing, waits: false)
-    switch result {
-    case .accepted: break
-    case .full, .closed, .tooHeavy: publishForSender()
-    }
-    return result
-  }
-
-  func send<Key>(_ message: Message, _ routing: Routing<Key, Message>) async throws {
-    let weight = weigh(message)
-    let (result, lane) = offer(message, weight: weight, routing, waits: overflow == .suspend)
-    switch result {
-    case .accepted: return
-    case .closed: throw refused(.closed)
-    case .tooHeavy: throw refused(.tooHeavy)
-    case .full where overflow != .suspend: throw refused(.full)
-    case .full: break
-    }
-    switch await wait(for: [message], weights: [weight], lanes: [lane]) {
-    case .closed: throw AggregatorError.closed
-    case .cancelled: throw CancellationError()
-    default: return
-    }
-  }
-
-  /// The most messages of one sender that wait together: their lanes are kept meanwhile.
-  private static var mostWaitingTogether: Int { 64 }
-
-  func send<Key>(
-    contentsOf messages: some Sequence<Message>, _ routing: Routing<Key, Message>
-  ) async throws(AggregatorError) {
-    // The iterator is the user's: it never runs under the lock, and no further than messages can be sent.
-    var iterator = messages.makeIterator()
-    var sent = 0
-    var ahead: [Message] = []
-    while let message = ahead.popLast() ?? iterator.next() {
-      let weight = weigh(message)
-      let (result, lane) = offer(message, weight: weight, routing, waits: overflow == .suspend)
-      switch result {
-      case .accepted:
-        sent += 1
-        continue
-      case .closed: throw refused(.closed).after(sent)
-      case .tooHeavy: throw refused(.tooHeavy).after(sent)
-      case .full where overflow != .suspend: throw refused(.full).after(sent)
-      case .full: break
-      }
-      // It waits, and some of those behind it with it.
-      var waiting = [message]
-      var weights = [weight]
-      var lanes = [lane]
-      while waiting.count < Self.mostWaitingTogether, let message = ahead.popLast() ?? iterator.next() {
-        let weight = weigh(message)
-        guard weight <= machine.withLock({ $0.settings.heaviestMessage }) else {
-          // It is refused when it is its turn.
-          ahead.append(message)
-          break
-        }
-        lanes.append(
-          askLane(of: routing.key(message), routing) { machine, lane, _ in
-            machine.pinLane(lane)
-            return lane
-          })
-        waiting.append(message)
-        weights.append(weight)
-      }
-      switch await wait(for: waiting, weights: weights, lanes: lanes) {
-      case .closed(let admitted): throw AggregatorError.closed.after(sent + admitted)
-      case .cancelled(let admitted): throw AggregatorError.cancelled.after(sent + admitted)
-      default: sent += waiting.count
-      }
-    }
-  }
-
-  private func refused(_ error: AggregatorError) -> AggregatorError {
-    publishForSender()
-    return error
-  }
+  @usableFromInline var heaviestMessage: Int { machine.withLock { $0.settings.heaviestMessage } }
 
   /// Waits until messages, whose lanes are pinned, are accepted, or the sender is told why not.
-  private func wait(for messages: [Message], weights: [Int], lanes: [Int]) async -> Wake {
+  @usableFromInline
+  func wait(for messages: [Message], weights: [Int], lanes: [Int]) async -> Wake {
     let context = store.currentContext
     var parcel = messages.withUnsafeBufferPointer { messages in
       weights.withUnsafeBufferPointer {

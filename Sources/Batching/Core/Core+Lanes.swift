@@ -91,11 +91,12 @@ extension Core {
   private func unpack(_ taken: TakenLane, spare: inout [Message]) -> (Batch<Message>, Annotations) {
     var weights: [Int]?
     if weight != nil {
-      var node = taken.chain.first
-      weights = (0..<taken.count).map { index in
-        if index > 0 { node = node.next }
+      var node = taken.chain.newest
+      let newestFirst = (0..<taken.count).map { index in
+        if index > 0 { node = node.older }
         return node.tag.weight
       }
+      weights = newestFirst.reversed()
     }
     let (messages, contexts) = store.take(taken, spare: &spare)
     let batch = Batch(messages: messages, trigger: taken.trigger, sequenceNumber: taken.sequenceNumber)
@@ -152,11 +153,7 @@ extension Core {
   func destroyLanes(_ machine: inout Machine<Continuation>, _ effects: inout Effects<Continuation>) {
     guard isKeyed else { return }
     while case .take(let taken) = machine.laneWorkerLooks(wasWoken: false, &effects) {
-      var node = taken.chain.first
-      for index in 0..<taken.count {
-        if index > 0 { node = node.next }
-        store.destroy(0..<1, of: node.base + taken.offset)
-      }
+      taken.forEachSlot { store.destroy(0..<1, of: $0) }
       machine.laneAttemptEnded(
         taken.lane, count: taken.count, handled: taken.count, weight: taken.weight, now: .zero, &effects)
       machine.laneSettled(taken.lane, epoch: taken.epoch, &effects)

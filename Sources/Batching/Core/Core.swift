@@ -13,7 +13,8 @@ typealias Continuation = UnsafeContinuation<Wake, Never>
 final class Core<Message: Sendable>: Sendable {
   @usableFromInline let machine: Guarded<Machine<Continuation>>
   let time: TimeSource
-  let weight: (@Sendable (Message) -> Int)?
+  @usableFromInline let weight: (@Sendable (Message) -> Int)?
+  @usableFromInline let keepsContexts: Bool
   let overflow: OverflowPolicy
   let batchSize: Int
   let isKeyed: Bool
@@ -45,7 +46,8 @@ final class Core<Message: Sendable>: Sendable {
     spans = HandlerSpans(aggregator: name, policy: configuration.tracing, tracer: InstrumentationSystem.tracer)
     store = MessageStore(keepsContexts: spans?.linksSenders ?? false, mover: mover)
     var settings = MachineSettings(configuration)
-    settings.hasPlainSlots = !store.keepsContexts
+    keepsContexts = store.keepsContexts
+    settings.hasPlainSlots = !keepsContexts
     settings.canBeWithdrawn = canBeWithdrawn
     settings.isKeyed = isKeyed
     self.isKeyed = isKeyed
@@ -68,6 +70,7 @@ final class Core<Message: Sendable>: Sendable {
   init(settings: MachineSettings, clock: any Clock<Duration>, mover: MessageMover<Message>) {
     spans = nil
     isKeyed = false
+    keepsContexts = false
     store = MessageStore(keepsContexts: false, mover: mover)
     machine = Guarded(Machine(settings: settings, layout: store.layout))
     time = TimeSource(clock)

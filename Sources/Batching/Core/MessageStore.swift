@@ -79,7 +79,8 @@ struct MessageStore<Message: Sendable>: Sendable {
     _ taken: TakenLane, spare: inout [Message]
   ) -> ([Message], contexts: [ServiceContext?]?) {
     keepsContexts
-      ? takeStored(taken) : (mover.gather(taken.chain.first.base, taken.offset, taken.count, &spare), nil)
+      ? takeStored(taken)
+      : (mover.gather(taken.chain.newest.base, taken.layout.offset, taken.layout.mask, taken.count, &spare), nil)
   }
 
   @inline(never)
@@ -88,14 +89,12 @@ struct MessageStore<Message: Sendable>: Sendable {
     var contexts: [ServiceContext?] = []
     messages.reserveCapacity(taken.count)
     contexts.reserveCapacity(taken.count)
-    var node = taken.chain.first
-    for index in 0..<taken.count {
-      if index > 0 { node = node.next }
-      let stored = (node.base + taken.offset).assumingMemoryBound(to: Stored.self).move()
+    taken.forEachSlot { slot in
+      let stored = slot.assumingMemoryBound(to: Stored.self).move()
       messages.append(stored.message)
       contexts.append(stored.context)
     }
-    return (messages, contexts)
+    return (messages.reversed(), contexts.reversed())
   }
 
   /// Moves messages out of a range of slots.
@@ -166,10 +165,10 @@ struct MessageStore<Message: Sendable>: Sendable {
 struct MessageMover<Message: Sendable>: Sendable {
   /// Moves messages out of a range of slots into an array: into `spare`, if that is large enough.
   let take: @Sendable (_ range: Range<Int>, _ base: UnsafeMutableRawPointer, _ spare: inout [Message]) -> [Message]
-  /// Moves messages out of a chain of nodes, each at an offset from its node.
+  /// Moves messages out of a chain of nodes: each has some, at an offset, as many as the mask says, and knows the one before.
   let gather:
     @Sendable (
-      _ first: UnsafeMutableRawPointer, _ offset: Int, _ count: Int, _ spare: inout [Message]
+      _ newest: UnsafeMutableRawPointer, _ offset: Int, _ mask: Int, _ count: Int, _ spare: inout [Message]
     ) -> [Message]
   /// Destroys a batch's messages; their array becomes `spare`, unless somebody else holds it or it is large.
   let recycle: @Sendable (_ batch: inout Batch<Message>, _ spare: inout [Message]) -> Void
@@ -177,7 +176,7 @@ struct MessageMover<Message: Sendable>: Sendable {
   @usableFromInline
   init(
     take: @escaping @Sendable (Range<Int>, UnsafeMutableRawPointer, inout [Message]) -> [Message],
-    gather: @escaping @Sendable (UnsafeMutableRawPointer, Int, Int, inout [Message]) -> [Message],
+    gather: @escaping @Sendable (UnsafeMutableRawPointer, Int, Int, Int, inout [Message]) -> [Message],
     recycle: @escaping @Sendable (inout Batch<Message>, inout [Message]) -> Void
   ) {
     self.take = take
@@ -204,17 +203,22 @@ func messageMover<Message: Sendable>(of: Message.Type = Message.self) -> Message
       }
     }
     return messages
-  } gather: { first, offset, count, spare in
+  } gather: { newest, offset, mask, count, spare in
     var messages: [Message] = []
     swap(&messages, &spare)
     messages.append(addingCapacity: count) { span in
       span.withUnsafeMutableBufferPointer { buffer, filled in
         let target = buffer.baseAddress.unsafelyUnwrapped
-        var node = first
-        target.initialize(to: (node + offset).assumingMemoryBound(to: Message.self).move())
-        for index in 1..<max(count, 1) {
+        var node = newest
+        var end = count
+        while true {
+          // All in this node: it begins at a multiple of their number.
+          let start = (end - 1) & ~mask
+          let source = (node + offset).assumingMemoryBound(to: Message.self)
+          (target + start).moveInitialize(from: source, count: end - start)
+          guard start > 0 else { break }
+          end = start
           node = node.load(as: UnsafeMutableRawPointer.self)
-          (target + index).initialize(to: (node + offset).assumingMemoryBound(to: Message.self).move())
         }
         filled = count
       }

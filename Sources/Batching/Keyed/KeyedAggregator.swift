@@ -33,8 +33,9 @@ public import ServiceLifecycle
 /// A batch is due as in an ``Aggregator``. With many keys of few messages each, `linger` times the rate of messages should fit
 /// in `capacity`: when it is full of batches that are not due, senders wait until some are.
 public final class KeyedAggregator<Key: Hashable & Sendable, Message: Sendable>: Service, Sendable {
-  let core: Core<Message>
-  let routing: Routing<Key, Message>
+  @usableFromInline let core: Core<Message>
+  @usableFromInline let key: @Sendable (Message) -> Key
+  @usableFromInline let comparesUnderLock: Bool
 
   /// Makes an aggregator, which takes messages from now on and handles them once ``run()`` is called.
   ///
@@ -86,7 +87,8 @@ public final class KeyedAggregator<Key: Hashable & Sendable, Message: Sendable>:
     handler: @escaping @Sendable (Key, Batch<Message>) async throws -> Void,
     onFailure: (@Sendable (Key, BatchFailure<Message>) async -> Void)?
   ) throws(AggregatorError) {
-    routing = Routing(key: key)
+    self.key = key
+    comparesUnderLock = isPlainKey(Key.self)
     var saveFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
     if let onFailure { saveFailure = { await onFailure(key($0.items[0].message), $0) } }
     core = try Core(
@@ -104,22 +106,69 @@ public final class KeyedAggregator<Key: Hashable & Sendable, Message: Sendable>:
   /// of `capacity` does not hold up those with other keys.
   ///
   /// - Throws: What ``Aggregator/send(_:)`` throws.
+  @inlinable
   public func send(_ message: Message) async throws {
-    try await core.send(message, routing)
+    let weight = core.weigh(message)
+    switch offer(message, weight: weight, waits: core.waitsForRoom) {
+    case .accepted: return
+    case .closed: throw AggregatorError.closed
+    case .tooHeavy: throw AggregatorError.tooHeavy
+    case .full(let lane):
+      guard core.waitsForRoom else { throw AggregatorError.full }
+      switch await core.wait(for: [message], weights: [weight], lanes: [lane]) {
+      case .closed: throw AggregatorError.closed
+      case .cancelled: throw CancellationError()
+      default: return
+      }
+    }
   }
 
   /// Sends messages, of any keys, in order; waits while there is no room.
   ///
   /// - Throws: What ``Aggregator/send(contentsOf:)`` throws. A prefix of the messages was accepted then, as many as
   ///   ``AggregatorError/acceptedCount`` says.
+  @inlinable
   public func send(contentsOf messages: some Sequence<Message>) async throws(AggregatorError) {
-    try await core.send(contentsOf: messages, routing)
+    // The iterator is the user's: it never runs under the lock, and no further than messages can be sent.
+    var iterator = messages.makeIterator()
+    var sent = 0
+    var ahead: Message?
+    while let message = ahead.take() ?? iterator.next() {
+      let weight = core.weigh(message)
+      var waiting: WaitingItems<Message>
+      switch offer(message, weight: weight, waits: core.waitsForRoom) {
+      case .accepted:
+        sent += 1
+        continue
+      case .closed: throw AggregatorError.closed.after(sent)
+      case .tooHeavy: throw AggregatorError.tooHeavy.after(sent)
+      case .full(let lane):
+        guard core.waitsForRoom else { throw AggregatorError.full.after(sent) }
+        waiting = WaitingItems(message, weight: weight, lane: lane)
+      }
+      // Some of those behind it wait with it, so that one resumption serves many; one that will never fit is refused when
+      // it is its turn.
+      while waiting.messages.count < WaitingItems<Message>.most, let message = iterator.next() {
+        let weight = core.weigh(message)
+        guard weight <= core.heaviestMessage else {
+          ahead = message
+          break
+        }
+        waiting.append(message, weight: weight, lane: pinLane(of: message))
+      }
+      switch await core.wait(for: waiting.messages, weights: waiting.weights, lanes: waiting.lanes) {
+      case .closed(let admitted): throw AggregatorError.closed.after(sent + admitted)
+      case .cancelled(let admitted): throw AggregatorError.cancelled.after(sent + admitted)
+      default: sent += waiting.messages.count
+      }
+    }
   }
 
   /// Sends all of a sequence, in order, and returns when it ends.
   ///
   /// - Parameter sequence: What to send.
   /// - Throws: What the sequence throws, after its elements before were accepted; what ``send(_:)`` throws.
+  @inlinable
   public func consume<Source: AsyncSequence>(_ sequence: Source) async throws where Source.Element == Message {
     for try await message in sequence { try await send(message) }
   }
@@ -127,8 +176,14 @@ public final class KeyedAggregator<Key: Hashable & Sendable, Message: Sendable>:
   /// Sends a message if there is room for it; never waits, and can be called from any thread.
   ///
   /// It says ``TrySendResult/full`` when the key has had its share of `capacity`, too.
+  @inlinable
   public func trySend(_ message: Message) -> TrySendResult {
-    core.trySend(message, routing)
+    switch offer(message, weight: core.weigh(message), waits: false) {
+    case .accepted: .accepted
+    case .full: .full
+    case .closed: .closed
+    case .tooHeavy: .tooHeavy
+    }
   }
 
   /// Makes the open batches of all keys due, and returns when all that was accepted before is settled, failures included.
@@ -160,6 +215,66 @@ public final class KeyedAggregator<Key: Hashable & Sendable, Message: Sendable>:
   /// The ledger at this instant.
   public var statistics: AggregatorStatistics {
     core.statistics()
+  }
+}
+
+// MARK: - To the lane
+
+extension KeyedAggregator {
+  @inlinable
+  func offer(_ message: Message, weight: Int, waits: Bool) -> LaneAnswer {
+    let key = key(message)
+    guard !core.keepsContexts else { return offerWithContext(message, of: key, weight: weight, waits: waits) }
+    return core.offerToLane(
+      hash: key.hashValue, comparesUnderLock: comparesUnderLock, weight: weight, waits: waits,
+      matches: { unsafeDowncast($0, to: KeyBox<Key>.self).key == key },
+      makeKey: { KeyBox(key) },
+      put: { $0.initializeMemory(as: Message.self, to: message) })
+  }
+
+  /// Beside the message, where it is sent from.
+  @usableFromInline
+  func offerWithContext(_ message: Message, of key: Key, weight: Int, waits: Bool) -> LaneAnswer {
+    let context = core.store.currentContext
+    return core.offerToLane(
+      hash: key.hashValue, comparesUnderLock: comparesUnderLock, weight: weight, waits: waits,
+      matches: { unsafeDowncast($0, to: KeyBox<Key>.self).key == key },
+      makeKey: { KeyBox(key) },
+      put: { core.store.put(message, context, into: $0) })
+  }
+
+  @inlinable
+  func pinLane(of message: Message) -> Int {
+    let key = key(message)
+    return core.pinLane(
+      hash: key.hashValue, comparesUnderLock: comparesUnderLock,
+      matches: { unsafeDowncast($0, to: KeyBox<Key>.self).key == key },
+      makeKey: { KeyBox(key) })
+  }
+}
+
+/// Messages of one sender that wait together, with their lanes pinned.
+@usableFromInline
+struct WaitingItems<Message> {
+  @usableFromInline var messages: [Message]
+  @usableFromInline var weights: [Int]
+  @usableFromInline var lanes: [Int]
+
+  /// Their lanes are kept meanwhile, so they are not many.
+  @usableFromInline static var most: Int { 64 }
+
+  @usableFromInline
+  init(_ message: Message, weight: Int, lane: Int) {
+    messages = [message]
+    weights = [weight]
+    lanes = [lane]
+  }
+
+  @usableFromInline
+  mutating func append(_ message: Message, weight: Int, lane: Int) {
+    messages.append(message)
+    weights.append(weight)
+    lanes.append(lane)
   }
 }
 

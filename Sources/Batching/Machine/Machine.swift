@@ -221,7 +221,7 @@ extension Machine {
   /// Gives back all memory; the messages in it must have been destroyed.
   mutating func free() {
     pool.free()
-    lanes.nodes.deallocate()
+    lanes.deallocate()
     drops.segment?.free()
   }
 }

@@ -78,6 +78,7 @@ public struct AggregatorError: Error {
 }
 
 extension AggregatorError {
+  @usableFromInline
   func after(_ acceptedCount: Int) -> AggregatorError {
     var error = self
     error.acceptedCount = acceptedCount

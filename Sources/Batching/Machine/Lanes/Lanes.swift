@@ -15,7 +15,7 @@ struct LaneBatch {
 
 /// Messages of one key on their way to the handler, one batch at a time.
 struct Lane {
-  enum State {
+  enum State: UInt8 {
     /// No batch is due.
     case idle
     /// In the line for a slot.
@@ -27,8 +27,10 @@ struct Lane {
   }
 
   var hash = 0
-  /// The key, which only the shell can look into; `nil` for a number that waits to be used again.
-  var key: AnyObject?
+  /// The key, which only the shell can look into, retained; `nil` for a number that waits to be used again.
+  ///
+  /// Unmanaged, because to retain it for each comparison costs as much as to compare.
+  var key: Unmanaged<AnyObject>?
   /// Distinguishes it from others that have had its number.
   var generation = -1
   var state = State.idle
@@ -37,8 +39,10 @@ struct Lane {
   var heldWeight = 0
   /// The batch that takes messages; none while its count is 0.
   var open = LaneBatch()
-  /// Batches that are due and closed, oldest first, all older than the open one.
-  var closed: Deque<LaneBatch> = []
+  /// The oldest batch that is due and closed; none while its count is 0.
+  var closed = LaneBatch()
+  /// Those closed after it: only a busy lane has some.
+  var others: Deque<LaneBatch> = []
   /// What is left of a batch after a failed attempt, which only the shell can look into.
   var unfinished: AnyObject?
   /// Messages of senders that wait, or are about to: it must not be forgotten.
@@ -47,13 +51,45 @@ struct Lane {
   var blocked: Deque<Int> = []
 
   /// Whether a slot would find something to do.
-  var hasWork: Bool { unfinished != nil || !closed.isEmpty || (open.count > 0 && open.due != nil) }
+  var hasWork: Bool { closed.count > 0 || unfinished != nil || (open.count > 0 && open.due != nil) }
+
+  /// The open batch takes no more messages.
+  mutating func close() {
+    if closed.count == 0 { closed = open } else { others.append(open) }
+    open = LaneBatch()
+  }
+
+  /// Takes out the oldest closed batch.
+  mutating func popClosed() -> LaneBatch? {
+    guard closed.count > 0 else { return nil }
+    defer { closed = others.popFirst() ?? LaneBatch() }
+    return closed
+  }
+
+  /// A message of so much weight is appended to the open batch, or begins one; in a new node, where there is one.
+  mutating func append(_ node: Node?, weight: Int) {
+    if let node {
+      if let newest = open.chain?.newest, open.count > 0 {
+        node.older = newest
+        open.chain?.newest = node
+      } else {
+        open.chain = Chain(newest: node, oldest: node)
+      }
+    }
+    open.count += 1
+    open.weight += weight
+    held += 1
+    heldWeight += weight
+  }
 }
 
 /// The lanes of all keys that have messages held or on their way.
 struct Lanes {
-  /// By their numbers.
-  private var lanes: [Lane] = []
+  /// By their numbers; not an array, which would give a copy to who reads.
+  private var lanes: UnsafeMutablePointer<Lane>
+  private var capacity = 0
+  /// Numbers below it have been in use.
+  private var end = 0
   private var unused: [Int] = []
   /// By the low bits of their hashes: the number of the first lane with these, -1 for none.
   private var buckets: [Int] = []
@@ -83,19 +119,40 @@ struct Lanes {
 
   init(layout: NodeLayout) {
     nodes = NodePool(layout: layout)
+    lanes = .allocate(capacity: 0)
+  }
+
+  /// Gives all memory back.
+  mutating func deallocate() {
+    giveTableBack()
+    lanes.deallocate()
+    nodes.deallocate()
+  }
+
+  private mutating func giveTableBack() {
+    lanes.deinitialize(count: end)
+    lanes.deallocate()
+    lanes = .allocate(capacity: 0)
+    capacity = 0
+    end = 0
+    unused = []
+    buckets = []
+    nextInBucket = []
+    lingers = LaneHeap()
+    backOffs = LaneHeap()
   }
 
   subscript(_ lane: Int) -> Lane {
-    _read { yield lanes[lane] }
-    _modify { yield &lanes[lane] }
+    unsafeAddress { UnsafePointer(lanes + lane) }
+    nonmutating unsafeMutableAddress { lanes + lane }
   }
 
   /// All numbers, those that wait to be used again included.
-  var numbers: Range<Int> { lanes.indices }
+  var numbers: Range<Int> { 0..<end }
 
   /// Whether a lane is still the one that was found as `generation`.
   func isCurrent(_ lane: Int, _ generation: Int) -> Bool {
-    lane < lanes.count && lanes[lane].generation == generation
+    lane < end && lanes[lane].generation == generation
   }
 
   /// The first lane with this hash, or the next one after another.
@@ -111,7 +168,7 @@ struct Lanes {
 
   mutating func add(_ hash: Int, key: AnyObject) -> Int {
     if count == buckets.count { enlarge() }
-    let lane = Lane(hash: hash, key: key, generation: generations)
+    let lane = Lane(hash: hash, key: Unmanaged.passRetained(key), generation: generations)
     generations += 1
     count += 1
     let number: Int
@@ -119,8 +176,10 @@ struct Lanes {
       number = reused
       lanes[number] = lane
     } else {
-      number = lanes.count
-      lanes.append(lane)
+      number = end
+      if end == capacity { grow() }
+      (lanes + end).initialize(to: lane)
+      end += 1
       nextInBucket.append(-1)
     }
     let bucket = hash & (buckets.count - 1)
@@ -131,7 +190,7 @@ struct Lanes {
 
   /// Forgets a lane; returns its key, which is to be let go of outside the lock.
   mutating func remove(_ number: Int) -> AnyObject? {
-    let key = lanes[number].key.take()
+    let key = lanes[number].key.take()?.takeRetainedValue()
     let bucket = lanes[number].hash & (buckets.count - 1)
     if buckets[bucket] == number {
       buckets[bucket] = nextInBucket[number]
@@ -143,20 +202,21 @@ struct Lanes {
     lanes[number] = Lane()
     unused.append(number)
     count -= 1
-    if count == 0, lanes.count > Self.smallTable {
-      lanes = []
-      unused = []
-      buckets = []
-      nextInBucket = []
-      lingers = LaneHeap()
-      backOffs = LaneHeap()
-    }
+    if count == 0, end > Self.smallTable { giveTableBack() }
     return key
+  }
+
+  private mutating func grow() {
+    capacity = max(2 * capacity, 16)
+    let larger = UnsafeMutablePointer<Lane>.allocate(capacity: capacity)
+    larger.moveInitialize(from: lanes, count: end)
+    lanes.deallocate()
+    lanes = larger
   }
 
   private mutating func enlarge() {
     buckets = Array(repeating: -1, count: max(2 * buckets.count, 16))
-    for number in lanes.indices where lanes[number].key != nil {
+    for number in 0..<end where lanes[number].key != nil {
       let bucket = lanes[number].hash & (buckets.count - 1)
       nextInBucket[number] = buckets[bucket]
       buckets[bucket] = number

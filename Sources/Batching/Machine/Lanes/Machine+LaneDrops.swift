@@ -1,5 +1,3 @@
-import DequeModule
-
 extension Machine {
   /// Pushes out as many messages as a new one for a lane needs: the lane's oldest, where it lacks a share, then the oldest of
   /// all.
@@ -14,7 +12,7 @@ extension Machine {
     else { return false }
     // The lane of the new message is kept whatever goes.
     lanes[lane].pins += 1
-    for node in victims { pushOutFirst(of: node.tag.lane, now: now, &effects) }
+    for node in victims { pushOut(node, now: now, &effects) }
     lanes[lane].pins -= 1
     dropsAreWaiting(&effects)
     return true
@@ -58,31 +56,32 @@ extension Machine {
     }
   }
 
-  private mutating func pushOutFirst(of lane: Int, now: Duration, _ effects: inout Effects<Waiter>) {
-    let isOpen = lanes[lane].closed.isEmpty
-    var batch = isOpen ? lanes[lane].open : lanes[lane].closed[0]
-    guard var chain = batch.chain else { preconditionFailure("nothing to push out") }
-    let node = chain.first
-    let weight = node.tag.weight
-    if batch.count > 1 { chain.first = node.next }
+  /// Pushes out a message that is the first of its lane.
+  private mutating func pushOut(_ node: Node, now: Duration, _ effects: inout Effects<Waiter>) {
+    let tag = node.tag
+    let lane = tag.lane
+    let isOpen = lanes[lane].closed.count == 0
+    var batch = isOpen ? lanes[lane].open : lanes[lane].closed
     leaveAgeList(node)
-    drop(node.slot(lanes.nodes.layout), epoch: batch.epoch)
-    lanes.nodes.give(Chain(first: node, last: node))
-    batch.chain = chain
+    drop(lanes.nodes.layout.slot(0, in: node), epoch: batch.epoch)
+    lanes.nodes.give(Chain(newest: node, oldest: node))
     batch.count -= 1
-    batch.weight -= weight
+    batch.weight -= tag.weight
     lanes[lane].held -= 1
-    lanes[lane].heldWeight -= weight
+    lanes[lane].heldWeight -= tag.weight
     ledger.held -= 1
     ledger.dropped += 1
-    heldWeight -= weight
-    if batch.count > 0 { batch.began = chain.first.tag.arrival }
+    heldWeight -= tag.weight
+    if batch.count > 0, let next = tag.nextInBatch {
+      batch.chain?.oldest = next
+      batch.began = next.tag.arrival
+    }
     if isOpen {
       pushedOut(ofOpen: batch, lane, now: now, &effects)
     } else if batch.count > 0 {
-      lanes[lane].closed[0] = batch
+      lanes[lane].closed = batch
     } else {
-      lanes[lane].closed.removeFirst()
+      _ = lanes[lane].popClosed()
       released(batch.epoch, &effects)
     }
     forgetIfIdle(lane, &effects)

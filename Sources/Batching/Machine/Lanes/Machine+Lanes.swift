@@ -4,8 +4,7 @@ import DequeModule
 struct TakenLane {
   let lane: Int
   let chain: Chain
-  /// Where in a node its message lies.
-  let offset: Int
+  let layout: NodeLayout
   let count: Int
   /// What its messages weigh together.
   let weight: Int
@@ -26,6 +25,53 @@ enum LaneOrder {
   case resume(lane: Int, AnyObject)
   case park
   case end
+}
+
+/// A lane, and which of those that have had its number.
+struct LaneMark {
+  let lane: Int
+  let generation: Int
+}
+
+extension TakenLane {
+  /// Where its messages lie, the newest first.
+  func forEachSlot(_ body: (UnsafeMutableRawPointer) -> Void) {
+    var node = chain.newest
+    for place in (0..<count).reversed() {
+      body(layout.slot(place, in: node))
+      if place & layout.mask == 0, place > 0 { node = node.older }
+    }
+  }
+}
+
+// MARK: - Finding
+// Mutating, because the shell gets here through a pointer: who only reads might be given a copy.
+
+extension Machine {
+  /// Changes whenever a lane is added.
+  var laneAdditions: Int {
+    mutating get { lanes.generations }
+  }
+
+  /// The next lane with this hash; `passed` is forgotten, and the search begins anew, when it is gone.
+  mutating func findLane(_ hash: Int, after passed: inout LaneMark?) -> LaneMark? {
+    if let mark = passed, !isCurrent(mark) { passed = nil }
+    guard let lane = lanes.find(hash, after: passed?.lane) else { return nil }
+    return LaneMark(lane: lane, generation: lanes[lane].generation)
+  }
+
+  mutating func isCurrent(_ mark: LaneMark) -> Bool { lanes.isCurrent(mark.lane, mark.generation) }
+
+  mutating func withKey(of lane: Int, _ body: (AnyObject) -> Bool) -> Bool {
+    guard let key = lanes[lane].key else { return false }
+    return key._withUnsafeGuaranteedRef(body)
+  }
+
+  /// The key for a look at it outside the lock, to be released there.
+  mutating func retainedKey(of lane: Int) -> Unmanaged<AnyObject> {
+    guard let key = lanes[lane].key else { preconditionFailure("lane \(lane) is not in use") }
+    return key.retain()
+  }
 }
 
 // MARK: - Accepting
@@ -50,6 +96,7 @@ extension Machine {
   /// half of the capacity, *n* of them an equal part each, 1/(*n* + 1), and there is room for the others. This is the dynamic
   /// threshold of A. K. Choudhury and E. L. Hahne (IEEE/ACM Transactions on Networking, 1998) for packets in a shared
   /// memory, with a factor of 1. Weight is shared in the same way.
+  @inline(__always)  // or the whole machine is copied for the call
   func hasShare(_ lane: Int, _ weight: Int) -> Bool {
     hasShare(
       held: lanes[lane].held, heldWeight: lanes[lane].heldWeight, weight: weight,
@@ -57,6 +104,7 @@ extension Machine {
       freeWeight: settings.maximumHeldWeight - heldWeight)
   }
 
+  @inline(__always)
   func hasShare(held: Int, heldWeight: Int, weight: Int, freeCount: Int, freeWeight: Int) -> Bool {
     guard held < settings.batchSize || held < freeCount else { return false }
     guard settings.isWeighted, held > 0 else { return true }
@@ -68,47 +116,44 @@ extension Machine {
   mutating func append(
     toLane lane: Int, weight: Int, now: @autoclosure () -> Duration, _ effects: inout Effects<Waiter>
   ) -> UnsafeMutableRawPointer {
-    let node = lanes.nodes.take()
-    if lanes[lane].open.count > 0, weight > settings.maximumBatchWeight - lanes[lane].open.weight {
-      closeLane(lane, .weight, &effects)
-    }
-    var isFirst = false
-    let arrival: Duration
-    if lanes[lane].open.count == 0 {
-      isFirst = true
-      arrival = now()
-      epochs.retain(epochs.current)
-      lanes[lane].open = LaneBatch(chain: Chain(first: node, last: node), epoch: epochs.current, began: arrival)
-    } else {
-      arrival = settings.keepsArrivals ? now() : .zero
-      lanes[lane].open.chain?.last.next = node
-      lanes[lane].open.chain?.last = node
-    }
-    if settings.isTagged {
-      node.tag = Node.Tag(weight: weight, arrival: arrival, lane: lane)
-      if settings.dropsOldest { enterAgeList(node) }
-    }
-    lanes[lane].open.count += 1
-    lanes[lane].open.weight += weight
-    lanes[lane].held += 1
-    lanes[lane].heldWeight += weight
+    if weight > settings.maximumBatchWeight - lanes[lane].open.weight { closeLane(lane, .weight, &effects) }
+    let layout = lanes.nodes.layout
+    let place = lanes[lane].open.count
+    let fresh = place & layout.mask == 0 ? lanes.nodes.take() : nil
+    if settings.isTagged, let fresh { tag(fresh, lane, weight, arrival: settings.keepsArrivals ? now() : .zero) }
+    lanes[lane].append(fresh, weight: weight)
+    guard let node = lanes[lane].open.chain?.newest else { preconditionFailure("a batch without messages") }
     ledger.accepted += 1
     ledger.held += 1
     heldWeight += weight
-    if lanes[lane].open.count >= settings.batchSize {
+    let count = place + 1
+    if count == 1 {
+      epochs.retain(epochs.current)
+      lanes[lane].open.epoch = epochs.current
+      lanes[lane].open.began = settings.keepsArrivals ? node.tag.arrival : now()
+    }
+    if count >= settings.batchSize {
       closeLane(lane, .size, &effects)
     } else if lanes[lane].open.weight >= settings.maximumBatchWeight {
       closeLane(lane, .weight, &effects)
-    } else if isFirst {
+    } else if count == 1 {
       if settings.linger == .zero {
         lanes[lane].open.due = .linger
         schedule(lane, &effects)
       } else {
-        lanes.lingers.set(lane, arrival + settings.linger)
-        arm(arrival + settings.linger, &effects)
+        let deadline = lanes[lane].open.began + settings.linger
+        lanes.lingers.set(lane, deadline)
+        arm(deadline, &effects)
       }
     }
-    return node.slot(lanes.nodes.layout)
+    return layout.slot(place, in: node)
+  }
+
+  private mutating func tag(_ node: Node, _ lane: Int, _ weight: Int, arrival: Duration) {
+    node.tag = Node.Tag(weight: weight, arrival: arrival, lane: lane)
+    guard settings.dropsOldest else { return }
+    if lanes[lane].open.count > 0 { lanes[lane].open.chain?.newest.tagPointer.pointee.nextInBatch = node }
+    enterAgeList(node)
   }
 }
 
@@ -122,8 +167,7 @@ extension Machine {
       lanes[lane].open.due = trigger
       lanes.lingers.remove(lane)
     }
-    lanes[lane].closed.append(lanes[lane].open)
-    lanes[lane].open = LaneBatch()
+    lanes[lane].close()
     schedule(lane, &effects)
   }
 
@@ -176,10 +220,10 @@ extension Machine {
       }
       lanes[lane].state = .busy
       if settings.dropsOldest {
-        var node = chain.first
+        var node = chain.newest
         for index in 0..<batch.count {
+          if index > 0 { node = node.older }
           leaveAgeList(node)
-          if index < batch.count - 1 { node = node.next }
         }
       }
       let reason = abortReason
@@ -189,7 +233,7 @@ extension Machine {
       }
       return .take(
         TakenLane(
-          lane: lane, chain: chain, offset: lanes.nodes.layout.offset, count: batch.count, weight: batch.weight,
+          lane: lane, chain: chain, layout: lanes.nodes.layout, count: batch.count, weight: batch.weight,
           trigger: trigger, sequenceNumber: listMade(), began: batch.began, epoch: batch.epoch, abort: reason))
     }
     // A drain is over when nothing is held for any key: what backs off has no place in the line.
@@ -204,7 +248,7 @@ extension Machine {
   }
 
   private mutating func nextBatch(of lane: Int) -> LaneBatch? {
-    if let batch = lanes[lane].closed.popFirst() { return batch }
+    if let batch = lanes[lane].popClosed() { return batch }
     guard lanes[lane].open.count > 0, lanes[lane].open.due != nil else { return nil }
     let batch = lanes[lane].open
     lanes[lane].open = LaneBatch()

@@ -1,7 +1,8 @@
-/// Memory for one message of a by-key aggregator, and what is kept beside it.
+/// Memory for a few messages of one key, or for one and what is kept beside it.
 ///
 /// Messages of one key lie in a chain and not in a row: ten thousand keys with a few messages each would need ten thousand
-/// rows. So memory follows the messages that are held, whatever their keys.
+/// rows. So memory follows the messages that are held, whatever their keys. There are several in a node, because the nodes
+/// of a chain lie far apart, and each is a line to fetch.
 struct Node: Equatable {
   /// What is kept beside a message, where it is.
   struct Tag {
@@ -9,6 +10,8 @@ struct Node: Equatable {
     /// When it was accepted, on the aggregator's clock.
     var arrival: Duration
     var lane: Int
+    /// The message after it in its batch.
+    var nextInBatch: Node?
     /// The messages before and after it, of whatever key, whose batches have not started.
     var older: Node?
     var newer: Node?
@@ -16,10 +19,11 @@ struct Node: Equatable {
 
   let base: UnsafeMutableRawPointer
 
-  /// The next in the chain.
+  /// The one before it in the chain.
   ///
-  /// What it says of the last is undefined: a chain is known by its ends and its count.
-  var next: Node {
+  /// Chains go from the newest to the oldest, so that who appends a message need not touch the one before, which may have
+  /// left the caches long ago. What it says of the oldest is undefined: a chain is known by its ends and its count.
+  var older: Node {
     get { Node(base: base.load(as: UnsafeMutableRawPointer.self)) }
     nonmutating set { base.storeBytes(of: newValue.base, as: UnsafeMutableRawPointer.self) }
   }
@@ -34,28 +38,46 @@ struct Node: Equatable {
     (base + MemoryLayout<UnsafeMutableRawPointer>.stride).assumingMemoryBound(to: Tag.self)
   }
 
-  func slot(_ layout: NodeLayout) -> UnsafeMutableRawPointer { base + layout.offset }
 }
 
-/// Where in a node its message lies.
+/// Where in a node its messages lie.
 struct NodeLayout: Sendable {
+  /// Where the first is.
   let offset: Int
+  /// From one to the next.
+  let messageStride: Int
+  /// Messages in a node less one: as their number is a power of two, the place of one in its node is the low bits of that
+  /// in its batch.
+  let mask: Int
   let stride: Int
   let alignment: Int
+
+  private static let bytesOfMessages = 128
 
   init(_ message: MessageLayout, tagged: Bool) {
     func roundUp(_ size: Int, _ alignment: Int) -> Int { (size + alignment - 1) / alignment * alignment }
     let link = MemoryLayout<UnsafeMutableRawPointer>.stride
     alignment = max(message.alignment, MemoryLayout<UnsafeMutableRawPointer>.alignment)
     offset = roundUp(tagged ? link + MemoryLayout<Node.Tag>.size : link, message.alignment)
-    stride = roundUp(offset + message.stride, alignment)
+    messageStride = message.stride
+    var count = 1
+    if !tagged {
+      while 2 * count * message.stride <= Self.bytesOfMessages { count *= 2 }
+    }
+    mask = count - 1
+    stride = roundUp(offset + count * message.stride, alignment)
+  }
+
+  /// Where the message at a place in its batch lies, in its node.
+  func slot(_ place: Int, in node: Node) -> UnsafeMutableRawPointer {
+    node.base + offset + (place & mask) &* messageStride
   }
 }
 
-/// A row of nodes from one to another; of how many, its owner knows.
+/// A row of nodes, each of which knows the one before; of how many, its owner knows.
 struct Chain {
-  var first: Node
-  var last: Node
+  var newest: Node
+  var oldest: Node
 }
 
 /// Nodes that are in use or wait to be.
@@ -93,8 +115,8 @@ struct NodePool {
 
   /// Takes back a chain whose messages have been moved out.
   mutating func give(_ chain: Chain) {
-    chain.last.base.storeBytes(of: free?.base, as: UnsafeMutableRawPointer?.self)
-    free = chain.first
+    chain.oldest.base.storeBytes(of: free?.base, as: UnsafeMutableRawPointer?.self)
+    free = chain.newest
   }
 
   /// Gives the memory back; the messages in it must have been moved out before.
