@@ -152,6 +152,30 @@ public final class Aggregator<Message: Sendable>: Service, Sendable {
     try await core.run(asService: true)
   }
 
+  /// The configuration that is in force.
+  public var configuration: AggregatorConfiguration { core.configuration }
+
+  /// Changes `batchSize`, `linger`, `concurrency` and `capacity` while it runs.
+  ///
+  /// ```swift
+  /// var configuration = aggregator.configuration
+  /// configuration.linger = .milliseconds(50)
+  /// try aggregator.reconfigure(configuration)
+  /// ```
+  ///
+  /// Nothing is lost or reordered. The new values count at once, also for what is held: a batch that has not started and is larger
+  /// than the new `batchSize` is cut; one that is older than the new `linger` is due, and a deadline that moves nearer is kept.
+  /// With more slots, batches that wait start; with fewer, handler calls that run go on, and none starts until they are as few.
+  /// With less capacity nothing is dropped: senders wait, or are refused, until less is held. It can be called at any
+  /// time, from any thread.
+  ///
+  /// - Parameter configuration: What is wanted. Everything but those four must be as it was.
+  /// - Throws: ``AggregatorError/invalidConfiguration(_:was:allowed:)`` for a value that makes no sense, or cannot be
+  ///   changed. Nothing has changed then.
+  public func reconfigure(_ configuration: AggregatorConfiguration) throws(AggregatorError) {
+    try core.reconfigure(configuration)
+  }
+
   /// The ledger at this instant.
   public var statistics: AggregatorStatistics {
     core.statistics()

@@ -5,35 +5,34 @@ extension Core {
   ///
   /// As a service it is shut down by the graceful shutdown of the group that it is in.
   func run(asService: Bool) async throws {
-    guard machine.withLock({ $0.runBegan(now: time.now()) }) else { throw AggregatorError.alreadyRun }
+    guard let workers = machine.withLock({ $0.runBegan(now: time.now()) ? $0.workers.running : nil }) else {
+      throw AggregatorError.alreadyRun
+    }
     reporter.runBegan()
-    guard asService else { return try await work() }
+    guard asService else { return try await work(workers) }
     try await withGracefulShutdownHandler {
-      try await work()
+      try await work(workers)
     } onGracefulShutdown: {
       self.shutdown()
     }
   }
 
   /// Children take batches, one keeps time, and this task supervises them.
-  private func work() async throws {
+  private func work(_ workers: Int) async throws {
     let saver = FailureSaver(
       executor: withUnsafeCurrentTask { $0?.unownedTaskExecutor?.asTaskExecutor() },
       // One for each slot, and one for what is pushed out.
-      concurrency: handling.concurrency + 1)
+      concurrency: { self.tuning.concurrency + 1 })
     await withDiscardingTaskGroup { group in
       group.addTask { await self.keepTime() }
-      for _ in 0..<handling.concurrency {
-        group.addTask {
-          if self.isKeyed { await self.takeLanes(saver: saver) } else { await self.takeBatches(saver: saver) }
-        }
-      }
+      startWorkers(workers, in: &group, saver: saver)
       // Inside the group, so that the machine hears of a cancellation before the children do.
       await withTaskCancellationHandler {
         while let order = await nextOrder() {
           switch order {
           case .saveDrops where discardsDrops: discardDrops()
           case .saveDrops: saver.submit { await self.saveDrops() }
+          case .startWorkers(let count): startWorkers(count, in: &group, saver: saver)
           case .cancelHandlers:
             group.cancelAll()
             reportDrainTimeOut()
@@ -48,6 +47,14 @@ extension Core {
     await metrics?.publishLast(totals)
     reporter.runEnded(totals())
     if Task.isCancelled { throw CancellationError() }
+  }
+
+  private func startWorkers(_ count: Int, in group: inout DiscardingTaskGroup, saver: FailureSaver) {
+    for _ in 0..<count {
+      group.addTask {
+        if self.isKeyed { await self.takeLanes(saver: saver) } else { await self.takeBatches(saver: saver) }
+      }
+    }
   }
 
   private func reportDrainTimeOut() {

@@ -16,6 +16,8 @@ final class Core<Message: Sendable>: Sendable {
   @usableFromInline let weight: (@Sendable (Message) -> Int)?
   @usableFromInline let keepsContexts: Bool
   let overflow: OverflowPolicy
+  /// What it was made with.
+  let original: AggregatorConfiguration
   let batchSize: Int
   let isKeyed: Bool
   let handling: Handling<Message>
@@ -55,10 +57,11 @@ final class Core<Message: Sendable>: Sendable {
     time = TimeSource(clock)
     self.weight = settings.isWeighted ? weight : nil
     overflow = configuration.overflow
+    original = configuration
     batchSize = configuration.batchSize
     handling = Handling(
-      retry: configuration.retry, timeout: configuration.handlerTimeout, concurrency: configuration.concurrency,
-      random: random, handler: handler, onFailure: onFailure, onSettled: onSettled, grouping: grouping)
+      retry: configuration.retry, timeout: configuration.handlerTimeout, random: random, handler: handler,
+      onFailure: onFailure, onSettled: onSettled, grouping: grouping)
     reporter = Reporter(name: name, logger: logger)
     metrics = MetricsPublisher(
       aggregator: name, batchSize: configuration.batchSize, factory: MetricsSystem.factory)
@@ -76,9 +79,10 @@ final class Core<Message: Sendable>: Sendable {
     time = TimeSource(clock)
     weight = nil
     overflow = .reject
+    original = AggregatorConfiguration()
     batchSize = settings.batchSize
     handling = Handling(
-      retry: .never, timeout: nil, concurrency: settings.concurrency, random: { 0 }, handler: { _ in }, onFailure: nil,
+      retry: .never, timeout: nil, random: { 0 }, handler: { _ in }, onFailure: nil,
       onSettled: nil, grouping: nil)
     reporter = Reporter(name: "", logger: nil)
     metrics = nil
@@ -110,7 +114,6 @@ final class Core<Message: Sendable>: Sendable {
 struct Handling<Message: Sendable>: Sendable {
   let retry: RetryPolicy
   let timeout: Duration?
-  let concurrency: Int
   let random: @Sendable () -> UInt64
   let handler: @Sendable (Batch<Message>) async throws -> Void
   let onFailure: (@Sendable (BatchFailure<Message>) async -> Void)?
@@ -128,6 +131,7 @@ extension MachineSettings {
     linger = configuration.linger
     concurrency = configuration.concurrency
     capacity = configuration.effectiveCapacity
+    configuredCapacity = configuration.capacity
     dropsOldest = configuration.overflow == .dropOldest
     drainTimeout = configuration.drainTimeout
     maximumBatchWeight = configuration.maximumBatchWeight ?? .max
@@ -210,6 +214,36 @@ extension Core {
   /// The same for who sends, where no batch is taken or ended: now and then.
   func publishForSender() {
     metrics?.publishForSender(now: time.now(), totals)
+  }
+
+  /// What can be changed, as it is now.
+  var tuning: Tuning {
+    machine.withLock {
+      Tuning(
+        batchSize: $0.settings.batchSize, linger: $0.settings.linger, concurrency: $0.settings.concurrency,
+        capacity: $0.settings.configuredCapacity)
+    }
+  }
+
+  /// The configuration that is in force.
+  var configuration: AggregatorConfiguration {
+    let tuning = tuning
+    var configuration = original
+    configuration.batchSize = tuning.batchSize
+    configuration.linger = tuning.linger
+    configuration.concurrency = tuning.concurrency
+    configuration.capacity = tuning.capacity
+    return configuration
+  }
+
+  /// Changes what can be changed.
+  func reconfigure(_ configuration: AggregatorConfiguration) throws(AggregatorError) {
+    try configuration.validate(hasWeight: original.maximumBatchWeight != nil || original.maximumHeldWeight != nil)
+    try configuration.validateSame(as: original)
+    let tuning = Tuning(configuration)
+    let capacity = configuration.effectiveCapacity
+    ask { $0.reconfigured(tuning, capacity: capacity, now: time.now(), &$1) }
+    publishForSender()
   }
 
   func shutdown() {

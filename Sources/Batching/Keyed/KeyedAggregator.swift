@@ -212,6 +212,19 @@ public final class KeyedAggregator<Key: Hashable & Sendable, Message: Sendable>:
     try await core.run(asService: true)
   }
 
+  /// The configuration that is in force.
+  public var configuration: AggregatorConfiguration { core.configuration }
+
+  /// Changes `batchSize`, `linger`, `concurrency` and `capacity` while it runs.
+  ///
+  /// As ``Aggregator/reconfigure(_:)``.
+  ///
+  /// - Parameter configuration: What is wanted. Everything but those four must be as it was.
+  /// - Throws: ``AggregatorError/invalidConfiguration(_:was:allowed:)``, and nothing has changed then.
+  public func reconfigure(_ configuration: AggregatorConfiguration) throws(AggregatorError) {
+    try core.reconfigure(configuration)
+  }
+
   /// The ledger at this instant.
   public var statistics: AggregatorStatistics {
     core.statistics()

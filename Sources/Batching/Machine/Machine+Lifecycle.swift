@@ -4,6 +4,7 @@ struct SupervisorState<Waiter> {
   /// Orders that it has not taken yet.
   var dropsAreWaiting = false
   var handlersAreToBeCancelled = false
+  var workersToStart = 0
 
   /// Wakes it to look for its orders.
   mutating func order(_ effects: inout Effects<Waiter>) {
@@ -24,6 +25,7 @@ enum SupervisorStep: Equatable {
 enum SupervisorOrder: Equatable {
   case saveDrops
   case cancelHandlers
+  case startWorkers(Int)
 }
 
 extension Machine {
@@ -77,6 +79,10 @@ extension Machine {
       supervisor.dropsAreWaiting = false
       return .act(.saveDrops)
     }
+    if supervisor.workersToStart > 0 {
+      defer { supervisor.workersToStart = 0 }
+      return .act(.startWorkers(supervisor.workersToStart))
+    }
     if supervisor.handlersAreToBeCancelled {
       supervisor.handlersAreToBeCancelled = false
       return .act(.cancelHandlers)
@@ -86,7 +92,9 @@ extension Machine {
 
   /// The supervisor found no order and brings its continuation; `false` when there is one by now.
   mutating func supervisorParks(_ waiter: Waiter) -> Bool {
-    guard !supervisor.dropsAreWaiting, !supervisor.handlersAreToBeCancelled, workers.running > 0 else { return false }
+    guard !supervisor.dropsAreWaiting, !supervisor.handlersAreToBeCancelled, supervisor.workersToStart == 0,
+      workers.running > 0
+    else { return false }
     supervisor.waiter = waiter
     return true
   }

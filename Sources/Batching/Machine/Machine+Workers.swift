@@ -20,6 +20,7 @@ extension Machine {
   mutating func workerLooks(wasWoken: Bool) -> WorkerOrder {
     countOpen()
     if wasWoken { workers.waking -= 1 }
+    if hasTooManyWorkers { return .end }
     if let batch = takeDue() {
       limitHotPath()
       return .take(batch)
@@ -29,7 +30,7 @@ extension Machine {
 
   /// A worker that found nothing brings its continuation; `false` when there is something by now.
   mutating func workerParks(_ waiter: Waiter) -> Bool {
-    guard phase == .open, ready.isEmpty, open?.due == nil else { return false }
+    guard phase == .open, ready.isEmpty, open?.due == nil, !hasTooManyWorkers else { return false }
     workers.parked.append(waiter)
     return true
   }
@@ -54,7 +55,11 @@ extension Machine {
   /// A worker has come to its end; with the last one, the timer and the supervisor do.
   mutating func workerEnded(_ effects: inout Effects<Waiter>) {
     workers.running -= 1
-    guard workers.running == 0 else { return }
+    guard workers.running == 0 else {
+      // One that was too many may have been woken for a batch.
+      wakeWorkers(&effects)
+      return
+    }
     endTimer(&effects)
     supervisor.order(&effects)
   }

@@ -44,8 +44,8 @@ struct Machine<Waiter>: ~Copyable {
   /// In a by-key aggregator: what `open` and `ready` are otherwise, for each key.
   var lanes: Lanes
 
-  // Never written, and so at home in every core's cache, as long as nothing beside them is written either.
-  let settings: MachineSettings
+  // Hardly ever written, and so at home in every core's cache, as long as nothing beside them is written either.
+  var settings: MachineSettings
   let layout: MessageLayout
 
   init(settings: MachineSettings, layout: MessageLayout) {
@@ -76,6 +76,8 @@ struct MachineSettings: Sendable {
   var linger = Duration.milliseconds(10)
   var concurrency = 1
   var capacity = 4_000
+  /// `nil` where the capacity is the default.
+  var configuredCapacity: Int?
   var dropsOldest = false
   var drainTimeout: Duration?
   /// `Int.max` stands for no limit.

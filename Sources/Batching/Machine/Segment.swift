@@ -49,7 +49,7 @@ struct Segment {
     self.init(capacity: min(limit, max(Self.initialBytes / layout.stride, 8)), layout: layout, tagged: tagged)
   }
 
-  private init(capacity: Int, layout: MessageLayout, tagged: Bool) {
+  init(capacity: Int, layout: MessageLayout, tagged: Bool) {
     self.capacity = capacity
     base = .allocate(byteCount: capacity * layout.stride, alignment: layout.alignment)
     tags = tagged ? .allocate(capacity: capacity) : nil
@@ -82,7 +82,8 @@ struct Segment {
 /// Segments that wait to be used again, oldest first: the caches of the core that freed one last still own its lines.
 struct SegmentPool {
   private(set) var segments: Deque<Segment> = []
-  private let limit: Int
+  /// The most that wait.
+  var limit: Int
 
   init(limit: Int) {
     self.limit = limit

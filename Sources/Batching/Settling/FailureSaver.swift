@@ -20,14 +20,14 @@ final class FailureSaver: Sendable {
 
   private let state = Guarded(State())
   private let executor: (any TaskExecutor)?
-  private let concurrency: Int
+  private let concurrency: @Sendable () -> Int
 
   /// Makes a saver whose task runs where `run()` does.
   ///
   /// - Parameters:
   ///   - executor: Where the task of `run()` prefers to run; an unstructured task does not inherit that.
   ///   - concurrency: The most calls at once.
-  init(executor: (any TaskExecutor)?, concurrency: Int) {
+  init(executor: (any TaskExecutor)?, concurrency: @escaping @Sendable () -> Int) {
     self.executor = executor
     self.concurrency = concurrency
   }
@@ -70,6 +70,7 @@ final class FailureSaver: Sendable {
     await withTaskGroup { group in
       var running = 0
       while true {
+        let concurrency = concurrency()
         let step: Step = state.withLock { state in
           guard !state.jobs.isEmpty else { return state.isFinishing ? .end : .park }
           return running < concurrency ? .start(state.jobs.removeFirst()) : .waitForOne

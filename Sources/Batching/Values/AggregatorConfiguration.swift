@@ -113,6 +113,26 @@ extension AggregatorConfiguration {
     return overflowed || overflowedToo ? .max : total
   }
 
+  /// Throws the first value that cannot be changed while an aggregator runs, and is not what it was.
+  func validateSame(as original: AggregatorConfiguration) throws(AggregatorError) {
+    func check<Value: Equatable>(_ name: String, _ value: KeyPath<Self, Value>) throws(AggregatorError) {
+      if self[keyPath: value] != original[keyPath: value] {
+        throw .invalidConfiguration(
+          name, was: "\(self[keyPath: value])",
+          allowed:
+            "\(original[keyPath: value]), as when the aggregator was made: only batchSize, linger, concurrency and "
+            + "capacity can be changed")
+      }
+    }
+    try check("overflow", \.overflow)
+    try check("retry", \.retry)
+    try check("handlerTimeout", \.handlerTimeout)
+    try check("drainTimeout", \.drainTimeout)
+    try check("maximumBatchWeight", \.maximumBatchWeight)
+    try check("maximumHeldWeight", \.maximumHeldWeight)
+    try check("tracing", \.tracing)
+  }
+
   /// Throws the first value that makes no sense, with what it was and what is allowed.
   func validate(hasWeight: Bool) throws(AggregatorError) {
     func check(_ holds: Bool, _ name: String, _ value: Any, _ allowed: String) throws(AggregatorError) {

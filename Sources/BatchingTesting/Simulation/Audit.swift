@@ -50,8 +50,19 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
   }
 
   let simulation: Simulation
-  let configuration: AggregatorConfiguration
-  let capacity: Int
+  private(set) var configuration: AggregatorConfiguration
+  private(set) var capacity: Int
+  /// What there was too much of when the configuration was changed, and is to become less.
+  private var heldBefore = 0
+  private var callsBefore = 0
+  private var unsettledBefore = 0
+  /// Messages that slots had taken when the batch size was changed, and whose calls had not begun.
+  private var takenBefore = 0
+  /// The shortest there has been.
+  private var shortestLinger: Duration
+  private var wasReconfigured = false
+  /// Whether batches may have been cut: their parts were due when the whole was.
+  private var wasCut = false
   let weight: (@Sendable (Message) -> Int)?
   /// Of a by-key aggregator.
   let key: (@Sendable (Message) -> AnyHashable)?
@@ -100,6 +111,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     self.simulation = simulation
     self.configuration = configuration
     self.capacity = capacity
+    shortestLinger = configuration.linger
     self.weight = weight
     self.key = key
     self.statistics = statistics
@@ -173,6 +185,23 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     shutDownAt = shutDownAt ?? now
   }
 
+  func reconfigured(_ configuration: AggregatorConfiguration, capacity: Int) {
+    simulation.trace(
+      .note, configuration.batchSize,
+      "reconfigured: batchSize \(configuration.batchSize), linger \(configuration.linger), concurrency "
+        + "\(configuration.concurrency), capacity \(capacity)")
+    wasCut = wasCut || configuration.batchSize < self.configuration.batchSize
+    self.configuration = configuration
+    self.capacity = capacity
+    wasReconfigured = true
+    shortestLinger = min(shortestLinger, configuration.linger)
+    let numbers = statistics()
+    takenBefore = numbers.inFlight - calls.values.reduce(0) { $0 + $1.batch.count }
+    heldBefore = numbers.held
+    callsBefore = calls.count
+    unsettledBefore = unsettled.count
+  }
+
   func runBegan() {
     simulation.trace(.run, 0, "run")
     runBeganAt = now
@@ -211,7 +240,11 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
       .call, batch.sequenceNumber,
       "call \(id): batch \(batch.sequenceNumber), \(batch.trigger), attempt \(batch.attempt): \(list(batch.messages))")
     check(!batch.isEmpty, "a handler got an empty batch")
-    check(batch.count <= configuration.batchSize, "a batch of \(batch.count)")
+    if batch.count > configuration.batchSize, batch.attempt == 1 {
+      check(batch.count <= takenBefore, "a batch of \(batch.count)")
+      takenBefore -= batch.count
+    }
+    check(batch.count <= configuration.batchSize || wasReconfigured, "a batch of \(batch.count)")
     if let weight, let limit = configuration.maximumBatchWeight {
       let total = batch.reduce(0) { $0 + weight($1) }
       check(total <= limit, "a batch that weighs \(total)")
@@ -225,7 +258,9 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
       check(!overlaps, "two handler calls at once for the key \(keys)")
     }
     calls[id] = Call(batch: batch, beganAt: now)
-    check(calls.count <= configuration.concurrency, "\(calls.count) handler calls at once")
+    // A batch under way keeps its slot, whether a call has it or not.
+    let most = max(configuration.concurrency, key == nil ? unsettledBefore : callsBefore)
+    check(calls.count <= most, "\(calls.count) handler calls at once")
     if batch.attempt == 1 { batchBegan(batch) } else { attemptBegan(batch) }
   }
 
@@ -241,7 +276,9 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
       check(busy[key] == nil, "batch \(number) began before batch \(busy[key]?.batch ?? 0) of its key was settled")
       busy[key] = (number, now)
     } else {
-      check(unsettled.count <= configuration.concurrency, "\(unsettled.count) batches under way at once")
+      // One that is looked for while its slot is taken away may begin.
+      let most = max(configuration.concurrency, unsettledBefore)
+      check(unsettled.count <= most, "\(unsettled.count) batches under way at once")
     }
     for message in batch {
       check(entries[message] != nil, "\(message) came to the handler, but was never accepted")
@@ -253,11 +290,12 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     switch batch.trigger {
     case .size:
       // Once it is due, its oldest may be pushed out.
-      let isFull = batch.count == configuration.batchSize || configuration.overflow == .dropOldest
+      let isFull =
+        batch.count == configuration.batchSize || configuration.overflow == .dropOldest || wasReconfigured
       check(isFull, "due by size with \(batch.count) messages")
     case .linger:
       // Due and then full, it stays closed whatever is pushed out.
-      let isOld = age >= configuration.linger || configuration.overflow == .dropOldest && key != nil
+      let isOld = age >= shortestLinger || wasCut || configuration.overflow == .dropOldest && last.dropped > 0
       check(isOld, "due by linger after \(age)")
     case .weight: check(configuration.maximumBatchWeight != nil, "due by weight without a limit")
     case .flush: check(hasFlushed, "due by a flush that there was not")
@@ -381,7 +419,10 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
     check(
       next.accepted == next.handled + next.failed + next.dropped + next.cancelled + next.held,
       "the books do not balance: \(next)")
-    check(next.held <= capacity, "\(next.held) messages held")
+    heldBefore = min(heldBefore, next.held)
+    callsBefore = min(callsBefore, calls.count)
+    unsettledBefore = min(unsettledBefore, unsettled.count)
+    check(next.held <= max(capacity, heldBefore), "\(next.held) messages held")
     check(next.inFlight >= 0 && next.inFlight <= next.held, "\(next.inFlight) in flight of \(next.held) held")
     check(
       next.accepted >= last.accepted && next.handled >= last.handled && next.failed >= last.failed
@@ -393,7 +434,7 @@ final class Audit<Message: Hashable & Sendable>: @unchecked Sendable {
 
   /// A key holds at most half of the capacity, or a batch's worth.
   private func checkShares() {
-    guard let key, configuration.overflow != .dropOldest else { return }
+    guard let key, configuration.overflow != .dropOldest, !wasReconfigured else { return }
     var held: [AnyHashable: Int] = [:]
     for (message, entry) in entries where entry.acceptedAt != nil && entry.fates.isEmpty {
       held[key(message), default: 0] += 1

@@ -31,8 +31,10 @@ public struct Faults: OptionSet, Sendable, Hashable {
   /// `run()` is cancelled.
   public static let cancelledRuns = Faults(rawValue: 1 << 9)
 
+  /// Batch size, linger, concurrency and capacity are changed while it runs.
+  public static let reconfigurations = Faults(rawValue: 1 << 10)
   /// All of them.
-  public static let all = Faults(rawValue: (1 << 10) - 1)
+  public static let all = Faults(rawValue: (1 << 11) - 1)
   /// None: only the order of things varies.
   public static let none: Faults = []
 }

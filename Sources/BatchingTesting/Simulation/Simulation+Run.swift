@@ -115,6 +115,8 @@ extension Simulation {
 private protocol DrivenAggregator: Sendable {
   associatedtype Message: Hashable & Sendable
   var statistics: AggregatorStatistics { get }
+  var configuration: AggregatorConfiguration { get }
+  func reconfigure(_ configuration: AggregatorConfiguration) throws(AggregatorError)
   func send(_ message: Message) async throws
   func send(contentsOf messages: some Sequence<Message>) async throws(AggregatorError)
   func trySend(_ message: Message) -> TrySendResult
@@ -167,6 +169,9 @@ private struct Drive<Driven: DrivenAggregator>: Sendable {
       await withDiscardingTaskGroup { group in
         for _ in 0..<simulation.random(in: 0...3) { group.addTask { await flush() } }
         group.addTask { await bringToEnd(end, run) }
+        if simulation.faults.contains(.reconfigurations), simulation.chance(0.3) {
+          group.addTask { await reconfigure() }
+        }
       }
     }
     if !runsWithin {
@@ -178,6 +183,25 @@ private struct Drive<Driven: DrivenAggregator>: Sendable {
     await run.value
     await others.value
     return accepted.current
+  }
+
+  /// Changes, now and then, what can be changed.
+  private func reconfigure() async {
+    for _ in 0..<simulation.random(in: 1...4) {
+      try? await simulation.clock.sleep(for: .milliseconds(simulation.random(in: 0...30)))
+      let other = simulation.anyConfiguration()
+      var configuration = aggregator.configuration
+      configuration.batchSize = other.batchSize
+      configuration.linger = other.linger
+      configuration.concurrency = other.concurrency
+      configuration.capacity = other.capacity
+      do {
+        try aggregator.reconfigure(configuration)
+        audit.reconfigured(configuration, capacity: configuration.effectiveCapacity)
+      } catch {
+        simulation.found("\(configuration) was refused: \(error)")
+      }
+    }
   }
 
   private func anyEnd() -> End {

@@ -118,6 +118,7 @@ extension World {
         tell("  is to save pushed-out messages")
         if scenario.savesDrops { savers.append(Saver()) } else { supervisor.stage = .takesDrops }
       case .act(.cancelHandlers): tell("  is to cancel the handlers")
+      case .act(.startWorkers): expect(false, "nobody asked for more workers")
       case .park: supervisor.stage = .parks
       case .end:
         expect(workers.allSatisfy { $0.stage == .ended }, "the supervisor ended too early")

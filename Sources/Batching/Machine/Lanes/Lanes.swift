@@ -55,8 +55,12 @@ struct Lane {
 
   /// The open batch takes no more messages.
   mutating func close() {
-    if closed.count == 0 { closed = open } else { others.append(open) }
+    append(closed: open)
     open = LaneBatch()
+  }
+
+  mutating func append(closed batch: LaneBatch) {
+    if closed.count == 0 { closed = batch } else { others.append(batch) }
   }
 
   /// Takes out the oldest closed batch.

@@ -206,6 +206,7 @@ extension Machine {
   /// A worker has nothing to do, and looks for a lane that has: the one that has waited longest.
   mutating func laneWorkerLooks(wasWoken: Bool, _ effects: inout Effects<Waiter>) -> LaneOrder {
     if wasWoken { workers.waking -= 1 }
+    if hasTooManyWorkers { return .end }
     while let lane = lanes.ready.popFirst() {
       if let unfinished = lanes[lane].unfinished {
         lanes[lane].unfinished = nil
@@ -242,7 +243,7 @@ extension Machine {
 
   /// A worker that found nothing brings its continuation; `false` when there is something by now.
   mutating func laneWorkerParks(_ waiter: Waiter) -> Bool {
-    guard lanes.ready.isEmpty, phase == .open || lanes.count > 0 else { return false }
+    guard lanes.ready.isEmpty, phase == .open || lanes.count > 0, !hasTooManyWorkers else { return false }
     workers.parked.append(waiter)
     return true
   }
