@@ -44,17 +44,20 @@ extension Core {
     hash: Int, comparesUnderLock: Bool, matches: (AnyObject) -> Bool, makeKey: () -> AnyObject,
     _ question: (inout Machine<Continuation>, Int, inout Effects<Continuation>) -> Answer
   ) -> Answer {
+    // Pointers of our own: to go through `machine` looks like a change of that to ThreadSanitizer.
+    let lock = machine.lock
+    let state = machine.value
     var made: AnyObject?
     // All lanes with this hash up to this one have other keys, if none has been added since.
     var passed: LaneMark?
-    machine.lock.pointee.lock()
-    var additions = machine.value.pointee.laneAdditions
+    lock.pointee.lock()
+    var additions = state.pointee.laneAdditions
     while true {
-      if additions != machine.value.pointee.laneAdditions {
-        additions = machine.value.pointee.laneAdditions
+      if additions != state.pointee.laneAdditions {
+        additions = state.pointee.laneAdditions
         passed = nil
       }
-      guard let mark = machine.value.pointee.findLane(hash, after: &passed) else {
+      guard let mark = state.pointee.findLane(hash, after: &passed) else {
         if let made {
           return withExtendedLifetime(made) {
             askHoldingLock { machine, effects in
@@ -63,23 +66,23 @@ extension Core {
             }
           }
         }
-        machine.lock.pointee.unlock()
+        lock.pointee.unlock()
         made = makeKey()
-        machine.lock.pointee.lock()
+        lock.pointee.lock()
         // Others may have made it meanwhile: once more, from the start.
         passed = nil
         continue
       }
       let isIt: Bool
       if comparesUnderLock {
-        isIt = machine.value.pointee.withKey(of: mark.lane, matches)
+        isIt = state.pointee.withKey(of: mark.lane, matches)
       } else {
-        let object = machine.value.pointee.retainedKey(of: mark.lane)
-        machine.lock.pointee.unlock()
+        let object = state.pointee.retainedKey(of: mark.lane)
+        lock.pointee.unlock()
         isIt = object._withUnsafeGuaranteedRef(matches)
         object.release()
-        machine.lock.pointee.lock()
-        if isIt, !machine.value.pointee.isCurrent(mark) {
+        lock.pointee.lock()
+        if isIt, !state.pointee.isCurrent(mark) {
           passed = nil
           continue
         }
