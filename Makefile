@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test tsan mutations format lint bench load hot-path soak release examples tools
+.PHONY: run test tsan mutations format lint bench load adaptation hot-path soak release examples tools
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -50,6 +50,10 @@ load: tools
 	@scripts/install.sh sqlite3
 	swift build -c release --product aggregator
 	swift run -c release --package-path Benchmarks Load "$$(swift build -c release --show-bin-path)/aggregator"
+
+# An aggregator with an AdaptationPolicy before a backend whose knee moves; draws Benchmarks/plots/adaptation.svg. 75 seconds.
+adaptation: tools
+	swift run -c release --package-path Benchmarks Adaptive
 
 # Counts instructions and allocations of a batch, and fails when they have grown by more than 10 %.
 hot-path: tools

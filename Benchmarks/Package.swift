@@ -28,6 +28,11 @@ let package = Package(
       name: "HotPath",
       dependencies: [.product(name: "Batching", package: "swift-batching")]
     ),
+    // An aggregator that adapts to a simulated backend.
+    .executableTarget(
+      name: "Adaptive",
+      dependencies: [.product(name: "Batching", package: "swift-batching")]
+    ),
     // Random load for as long as one likes, to see that memory stays flat and the books balance.
     .executableTarget(
       name: "Soak",

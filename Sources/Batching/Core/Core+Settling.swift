@@ -85,7 +85,7 @@ extension Core {
 
   /// One handler call; returns what it threw.
   func call(_ batch: Batch<Message>, _ annotations: Annotations) async -> (any Error)? {
-    let began = metrics == nil ? Duration.zero : time.now()
+    let began = metrics == nil && adapter == nil ? Duration.zero : time.now()
     var thrown: (any Error)?
     do {
       if let timeout = handling.timeout {
@@ -99,6 +99,7 @@ extension Core {
       thrown = error
     }
     metrics?.handlerEnded(after: time.now() - began, threw: thrown != nil)
+    if let adapter, thrown == nil { adapt(to: batch.contents.count, time: time.now() - began, adapter) }
     return thrown
   }
 

@@ -23,6 +23,8 @@ final class Core<Message: Sendable>: Sendable {
   let handling: Handling<Message>
   let store: MessageStore<Message>
   let reporter: Reporter
+  /// `nil` where sizes stay as they are.
+  let adapter: Adapter?
   /// `nil` when nobody collects metrics.
   let metrics: MetricsPublisher?
   /// `nil` when handler calls are not traced.
@@ -58,6 +60,9 @@ final class Core<Message: Sendable>: Sendable {
     self.weight = settings.isWeighted ? weight : nil
     overflow = configuration.overflow
     original = configuration
+    adapter = configuration.adaptation.bounds.map {
+      Adapter($0, batchSize: configuration.batchSize, concurrency: configuration.concurrency)
+    }
     batchSize = configuration.batchSize
     handling = Handling(
       retry: configuration.retry, timeout: configuration.handlerTimeout, random: random, handler: handler,
@@ -80,6 +85,7 @@ final class Core<Message: Sendable>: Sendable {
     weight = nil
     overflow = .reject
     original = AggregatorConfiguration()
+    adapter = nil
     batchSize = settings.batchSize
     handling = Handling(
       retry: .never, timeout: nil, random: { 0 }, handler: { _ in }, onFailure: nil,
@@ -242,8 +248,20 @@ extension Core {
     try configuration.validateSame(as: original)
     let tuning = Tuning(configuration)
     let capacity = configuration.effectiveCapacity
+    adapter?.restart(batchSize: configuration.batchSize, concurrency: configuration.concurrency)
     ask { $0.reconfigured(tuning, capacity: capacity, now: time.now(), &$1) }
     publishForSender()
+  }
+
+  /// Sizes follow what a handler call has taken.
+  func adapt(to messages: Int, time taken: Duration, _ adapter: Adapter) {
+    guard let size = adapter.callEnded(messages: messages, time: taken) else { return }
+    var configuration = configuration
+    configuration.batchSize = size.batchSize
+    configuration.concurrency = size.concurrency
+    let tuning = Tuning(configuration)
+    let capacity = configuration.effectiveCapacity
+    ask { $0.reconfigured(tuning, capacity: capacity, now: time.now(), &$1) }
   }
 
   func shutdown() {

@@ -70,6 +70,11 @@ public struct AggregatorConfiguration: Sendable, Hashable {
   /// Default ``TracingPolicy/off``.
   public var tracing: TracingPolicy
 
+  /// Whether `batchSize` and `concurrency` follow what handler calls take.
+  ///
+  /// Default ``AdaptationPolicy/off``.
+  public var adaptation: AdaptationPolicy
+
   /// Makes a configuration; each parameter that is left out has its default.
   public init(
     batchSize: Int = 500,
@@ -82,7 +87,8 @@ public struct AggregatorConfiguration: Sendable, Hashable {
     drainTimeout: Duration? = nil,
     maximumBatchWeight: Int? = nil,
     maximumHeldWeight: Int? = nil,
-    tracing: TracingPolicy = .off
+    tracing: TracingPolicy = .off,
+    adaptation: AdaptationPolicy = .off
   ) {
     self.batchSize = batchSize
     self.linger = linger
@@ -95,6 +101,7 @@ public struct AggregatorConfiguration: Sendable, Hashable {
     self.maximumBatchWeight = maximumBatchWeight
     self.maximumHeldWeight = maximumHeldWeight
     self.tracing = tracing
+    self.adaptation = adaptation
   }
 }
 
@@ -131,6 +138,7 @@ extension AggregatorConfiguration {
     try check("maximumBatchWeight", \.maximumBatchWeight)
     try check("maximumHeldWeight", \.maximumHeldWeight)
     try check("tracing", \.tracing)
+    try check("adaptation", \.adaptation)
   }
 
   /// Throws the first value that makes no sense, with what it was and what is allowed.
@@ -162,6 +170,22 @@ extension AggregatorConfiguration {
       try check(
         maximumHeldWeight >= maximumBatchWeight, "maximumHeldWeight", maximumHeldWeight,
         "maximumBatchWeight (\(maximumBatchWeight)) or more")
+    }
+    if let bounds = adaptation.bounds {
+      try check(bounds.target > .zero, "adaptation.handlerTime", bounds.target, "more than zero")
+      let sizes = bounds.batchSize
+      try check(sizes.lowerBound >= 1, "adaptation.batchSize", sizes, "from 1 on")
+      try check(sizes.contains(batchSize), "batchSize", batchSize, "in the bounds of adaptation, \(sizes)")
+      if let capacity {
+        try check(
+          capacity >= sizes.upperBound, "capacity", capacity,
+          "the largest batchSize of adaptation (\(sizes.upperBound)) or more")
+      }
+      let slots = bounds.concurrency
+      try check(
+        slots.lowerBound >= 1 && slots.upperBound <= Self.maximumConcurrency, "adaptation.concurrency", slots,
+        "in 1 to \(Self.maximumConcurrency)")
+      try check(slots.contains(concurrency), "concurrency", concurrency, "in the bounds of adaptation, \(slots)")
     }
     if let links = tracing.maximumLinks {
       try check(links >= 1, "tracing.linkingSenders", links, "1 or more; use .handlerCalls for no links")

@@ -1,0 +1,129 @@
+/// Finds the batch size and the concurrency at which most gets through, from what handler calls take; pure.
+///
+/// ``AdaptationPolicy`` says by which rules. One thing is changed at a time and then measured over a window of calls, in turns: the
+/// batch size, for which the mean time of a call decides, and the number of slots, for which throughput before and after does.
+/// Calls that had begun before a change are not counted.
+struct Adaptation {
+  /// What is asked for.
+  struct Size: Equatable {
+    var batchSize: Int
+    var concurrency: Int
+  }
+
+  /// Of a window of calls.
+  private struct Window {
+    var calls = 0
+    var fullCalls = 0
+    var messages = 0
+    var time = Duration.zero
+  }
+
+  private struct Measure {
+    /// What the slots get through together while all are busy; of the time between calls nothing is known, nor wanted: calls
+    /// that end side by side make a clock look uneven.
+    var throughput: Double
+    var meanTime: Duration
+    var isSaturated: Bool
+  }
+
+  private enum Turn { case batchSize, concurrency }
+
+  private let bounds: AdaptationPolicy.Bounds
+  private(set) var size: Size
+  private var turn = Turn.batchSize
+  private var window = Window()
+  /// Calls that may have begun before the last change.
+  private var skipped = 0
+  /// Before the last change of the number of slots: how many there were, and what got through.
+  private var before: (concurrency: Int, throughput: Double)?
+
+  /// Calls in a window, and for each slot.
+  private static let fewestCalls = 8
+  private static let callsPerSlot = 2
+  private static let decrease = 0.9
+  /// The bounds of the batch size are so many steps apart.
+  private static let steps = 50
+  /// What a slot has to bring, of its share, to be worth it.
+  private static let worthwhile = 0.5
+
+  init(_ bounds: AdaptationPolicy.Bounds, batchSize: Int, concurrency: Int) {
+    self.bounds = bounds
+    size = Size(
+      batchSize: min(max(batchSize, bounds.batchSize.lowerBound), bounds.batchSize.upperBound),
+      concurrency: min(max(concurrency, bounds.concurrency.lowerBound), bounds.concurrency.upperBound))
+  }
+
+  /// A handler call has returned; says what is to be changed, if something is.
+  mutating func callEnded(messages: Int, time: Duration) -> Size? {
+    if skipped > 0 {
+      skipped -= 1
+      return nil
+    }
+    window.calls += 1
+    window.messages += messages
+    window.time += time
+    if messages >= size.batchSize { window.fullCalls += 1 }
+    guard window.calls >= max(Self.fewestCalls, Self.callsPerSlot * size.concurrency) else { return nil }
+    let perSlot = Double(window.messages) / max(window.time / .seconds(1), 1e-9)
+    let measure = Measure(
+      throughput: perSlot * Double(size.concurrency), meanTime: window.time / window.calls,
+      isSaturated: 2 * window.fullCalls >= window.calls)
+    window = Window()
+    let last = size
+    change(measure)
+    guard size != last else { return nil }
+    skipped = last.concurrency
+    return size
+  }
+
+  private mutating func change(_ measure: Measure) {
+    switch turn {
+    case .batchSize:
+      turn = .concurrency
+      changeBatchSize(measure)
+    case .concurrency:
+      turn = .batchSize
+      changeConcurrency(measure)
+    }
+  }
+
+  private mutating func changeBatchSize(_ measure: Measure) {
+    let limits = bounds.batchSize
+    if let before { judge(measure, against: before) }
+    if measure.meanTime > bounds.target {
+      size.batchSize = max(limits.lowerBound, Int(Double(size.batchSize) * Self.decrease))
+    } else if measure.isSaturated {
+      let step = max(1, (limits.upperBound - limits.lowerBound) / Self.steps)
+      size.batchSize = min(limits.upperBound, size.batchSize + step)
+    }
+  }
+
+  /// Whether the next step is one slot more, or fewer.
+  private var goesUp = true
+
+  /// What the last change of the number of slots has brought.
+  private mutating func judge(_ measure: Measure, against before: (concurrency: Int, throughput: Double)) {
+    self.before = nil
+    guard measure.isSaturated, before.concurrency != size.concurrency else { return }
+    let slots = Double(size.concurrency) / Double(before.concurrency) - 1
+    let throughput = measure.throughput / max(before.throughput, 1e-9) - 1
+    // As much more, or as much less, as slots: that is all that can be had.
+    goesUp = throughput / slots >= Self.worthwhile
+  }
+
+  private mutating func changeConcurrency(_ measure: Measure) {
+    let limits = bounds.concurrency
+    guard measure.isSaturated else { return }
+    let next =
+      goesUp
+      ? size.concurrency + 1 : min(size.concurrency - 1, Int(Double(size.concurrency) * Self.decrease))
+    let allowed = min(max(next, limits.lowerBound), limits.upperBound)
+    // At a bound the other direction is tried.
+    guard allowed != size.concurrency else {
+      goesUp.toggle()
+      return
+    }
+    before = (size.concurrency, measure.throughput)
+    size.concurrency = allowed
+  }
+}
