@@ -26,6 +26,11 @@ struct Adaptation {
     var isSaturated: Bool
   }
 
+  private struct Probe {
+    var concurrency: Int
+    var throughput: Double
+  }
+
   private enum Turn { case batchSize, concurrency }
 
   private let bounds: AdaptationPolicy.Bounds
@@ -34,8 +39,12 @@ struct Adaptation {
   private var window = Window()
   /// Calls that may have begun before the last change.
   private var skipped = 0
-  /// Before the last change of the number of slots: how many there were, and what got through.
-  private var before: (concurrency: Int, throughput: Double)?
+  /// How many slots there were before the change that is being tried, and what got through.
+  private var probe: Probe?
+  /// Whether the next number that is tried is larger.
+  private var goesUp = true
+  /// Turns until another is tried: what is tried in vain costs throughput, too.
+  private var pause = 0
 
   /// Calls in a window, and for each slot.
   private static let fewestCalls = 8
@@ -43,6 +52,8 @@ struct Adaptation {
   private static let decrease = 0.9
   /// The bounds of the batch size are so many steps apart.
   private static let steps = 50
+  /// Turns between two attempts where the first was in vain.
+  private static let pauseAfterProbe = 4
   /// What a slot has to bring, of its share, to be worth it.
   private static let worthwhile = 0.5
 
@@ -88,8 +99,8 @@ struct Adaptation {
   }
 
   private mutating func changeBatchSize(_ measure: Measure) {
+    if let probe, !judge(probe, measure) { return }
     let limits = bounds.batchSize
-    if let before { judge(measure, against: before) }
     if measure.meanTime > bounds.target {
       size.batchSize = max(limits.lowerBound, Int(Double(size.batchSize) * Self.decrease))
     } else if measure.isSaturated {
@@ -98,22 +109,13 @@ struct Adaptation {
     }
   }
 
-  /// Whether the next step is one slot more, or fewer.
-  private var goesUp = true
-
-  /// What the last change of the number of slots has brought.
-  private mutating func judge(_ measure: Measure, against before: (concurrency: Int, throughput: Double)) {
-    self.before = nil
-    guard measure.isSaturated, before.concurrency != size.concurrency else { return }
-    let slots = Double(size.concurrency) / Double(before.concurrency) - 1
-    let throughput = measure.throughput / max(before.throughput, 1e-9) - 1
-    // As much more, or as much less, as slots: that is all that can be had.
-    goesUp = throughput / slots >= Self.worthwhile
-  }
-
   private mutating func changeConcurrency(_ measure: Measure) {
-    let limits = bounds.concurrency
     guard measure.isSaturated else { return }
+    guard pause == 0 else {
+      pause -= 1
+      return
+    }
+    let limits = bounds.concurrency
     let next =
       goesUp
       ? size.concurrency + 1 : min(size.concurrency - 1, Int(Double(size.concurrency) * Self.decrease))
@@ -123,7 +125,22 @@ struct Adaptation {
       goesUp.toggle()
       return
     }
-    before = (size.concurrency, measure.throughput)
+    probe = Probe(concurrency: size.concurrency, throughput: measure.throughput)
     size.concurrency = allowed
+  }
+
+  /// Whether the other number of slots is better; if not, it is taken back, and the next one is tried later, on the other side.
+  private mutating func judge(_ probe: Probe, _ measure: Measure) -> Bool {
+    self.probe = nil
+    guard measure.isSaturated else { return true }
+    let slots = Double(size.concurrency) / Double(probe.concurrency) - 1
+    let throughput = measure.throughput / max(probe.throughput, 1e-9) - 1
+    // As much more, or as much less, as slots: that is all that can be had, and 1 here.
+    let isWorthwhile = throughput / slots >= Self.worthwhile
+    if isWorthwhile == goesUp { return true }
+    size.concurrency = probe.concurrency
+    goesUp.toggle()
+    pause = Self.pauseAfterProbe
+    return false
   }
 }

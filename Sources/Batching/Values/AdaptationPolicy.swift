@@ -16,9 +16,9 @@ public struct AdaptationPolicy: Sendable, Hashable, CustomStringConvertible {
   ///
   /// Batches grow by a constant while calls take less than `handlerTime`, and shrink by a tenth when they take longer: the
   /// additive increase and multiplicative decrease of Clipper (Crankshaw and others, NSDI 2017). Slots are added one by
-  /// one as long as each brings at least half of its share in throughput, and one in ten, at least one, is taken away when it
-  /// does not: the same rule on the gradient of throughput, as the gradient limits of Netflix's concurrency-limits and Vector's
-  /// adaptive request concurrency have it on that of latency. Nothing grows while batches are not full, for then it is the
+  /// one as long as each brings at least half of its share in throughput, and one in ten, at least one, is taken away as long
+  /// as that loses less than half of its share: the gradient of throughput decides, as that of latency does in the gradient limits
+  /// of Netflix's concurrency-limits and in Vector's adaptive request concurrency. Nothing grows while batches are not full, for then it is the
   /// senders who set the pace. Calls that throw are not counted.
   ///
   /// It begins with `batchSize` and `concurrency` as configured. The default `capacity` follows; one that is set stays, and must
