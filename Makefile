@@ -73,4 +73,4 @@ examples: tools
 
 tools:
 	@command -v swift >/dev/null || { echo "Swift 6.3 or later is needed: https://www.swift.org/install"; exit 1; }
-	@scripts/install.sh libsqlite3-dev zlib1g-dev
+	@scripts/install.sh libpq-dev libsqlite3-dev pkg-config zlib1g-dev

@@ -1,4 +1,5 @@
 import AggregatorService
+import AggregatorStorage
 import ArgumentParser
 import Foundation
 import Logging

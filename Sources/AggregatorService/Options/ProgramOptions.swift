@@ -1,26 +1,26 @@
 /// What the program is asked to do.
-public struct ProgramOptions: Sendable, Hashable {
+package struct ProgramOptions: Sendable, Hashable {
   /// Where messages come from.
-  public var source: Source
+  package var source: Source
   /// Where they are stored.
-  public var target: Target
+  package var target: Target
   /// The most messages in a batch, which is one transaction; a single request with more stays in one.
-  public var batchSize: Int
+  package var batchSize: Int
   /// The longest that the first message of a batch waits for others.
   ///
   /// With zero it waits only while the store is busy with the batch before.
-  public var linger: Duration
+  package var linger: Duration
   /// Batches that are stored at once.
-  public var concurrency: Int
+  package var concurrency: Int
   /// The most messages held: taken from a client and not stored yet.
-  public var capacity: Int
+  package var capacity: Int
   /// The longest that storing what is held may take at the end; `nil` for as long as it takes.
-  public var drainTimeout: Duration?
+  package var drainTimeout: Duration?
   /// The largest body of a request, and the longest line of standard input, in bytes.
-  public var maximumBody: Int
+  package var maximumBody: Int
 
   /// Makes options; each that is left out has its default.
-  public init(
+  package init(
     source: Source = .http(host: "127.0.0.1", port: 8080),
     target: Target = .sqlite(path: "messages.db"),
     batchSize: Int = 500,

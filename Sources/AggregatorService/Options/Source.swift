@@ -1,14 +1,15 @@
+package import AggregatorStorage
 import Foundation
 
 /// Where messages come from: what `--from` names.
-public enum Source: Sendable, Hashable, CustomStringConvertible {
+package enum Source: Sendable, Hashable, CustomStringConvertible {
   /// An HTTP server of our own on this address.
   case http(host: String, port: Int)
   /// Standard input, one JSON value a line.
   case standardInput
 
   /// Reads `http://HOST[:PORT]` or `stdin`.
-  public init(_ text: String) throws(ProgramError) {
+  package init(_ text: String) throws(ProgramError) {
     if text == "stdin" || text == "-" {
       self = .standardInput
       return
@@ -61,7 +62,7 @@ public enum Source: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// As `--from` takes it.
-  public var description: String {
+  package var description: String {
     switch self {
     case .http(let host, let port): host.contains(":") ? "http://[\(host)]:\(port)" : "http://\(host):\(port)"
     case .standardInput: "stdin"

@@ -1,10 +1,12 @@
+package import AggregatorStorage
+
 /// Where messages are stored: what `--to` names.
-public enum Target: Sendable, Hashable, CustomStringConvertible {
+package enum Target: Sendable, Hashable, CustomStringConvertible {
   /// A SQLite database in this file.
   case sqlite(path: String)
 
   /// Reads `sqlite:PATH`.
-  public init(_ text: String) throws(ProgramError) {
+  package init(_ text: String) throws(ProgramError) {
     guard let colon = text.firstIndex(of: ":") else {
       throw ProgramError("'\(text)' is no target: give sqlite:PATH, such as sqlite:messages.db")
     }
@@ -24,7 +26,7 @@ public enum Target: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// As `--to` takes it.
-  public var description: String {
+  package var description: String {
     switch self {
     case .sqlite(let path): "sqlite:\(path)"
     }

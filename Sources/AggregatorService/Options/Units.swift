@@ -1,7 +1,9 @@
+package import AggregatorStorage
+
 /// Numbers with units, as people write them on a command line.
-public enum Units {
+package enum Units {
   /// Reads a time: a number and `us`, `ms`, `s`, `m` or `h`; a bare `0` needs no unit.
-  public static func duration(_ text: String) throws(ProgramError) -> Duration {
+  package static func duration(_ text: String) throws(ProgramError) -> Duration {
     if text == "0" { return .zero }
     let (number, unit) = split(text)
     let units: [Substring: Duration] = [
@@ -24,7 +26,7 @@ public enum Units {
   }
 
   /// Reads a size in bytes: a number, and `KiB`, `MiB` or `GiB` (or `K`, `M`, `G`) for powers of 1,024.
-  public static func bytes(_ text: String) throws(ProgramError) -> Int {
+  package static func bytes(_ text: String) throws(ProgramError) -> Int {
     let (number, unit) = split(text)
     let units: [String: Int] = [
       "": 1, "b": 1, "k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gib": 1 << 30,

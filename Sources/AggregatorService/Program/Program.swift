@@ -1,19 +1,20 @@
+import AggregatorStorage
 import Batching
 import Foundation
-public import Logging
+package import Logging
 import ServiceLifecycle
 import Synchronization
 import UnixSignals
 
 /// The program: opens the sink, takes messages from the source until it is told to stop, stores what it has taken, and says
 /// in one line what it did.
-public struct Program: Sendable {
+package struct Program: Sendable {
   let options: ProgramOptions
   let logger: Logger
   let console = Console()
 
   /// Makes a program that does what the options say.
-  public init(options: ProgramOptions, logger: Logger) {
+  package init(options: ProgramOptions, logger: Logger) {
     self.options = options
     self.logger = logger
   }
@@ -23,7 +24,7 @@ public struct Program: Sendable {
   /// The first SIGINT or SIGTERM begins an orderly end, a second one ends the process at once.
   ///
   /// - Throws: ``ProgramError`` when it cannot start.
-  public func run() async throws -> ExitCode {
+  package func run() async throws -> ExitCode {
     try validate()
     let sink = try openSink()
     let ledger = Ledger()
@@ -62,7 +63,10 @@ public struct Program: Sendable {
 
   private func openSink() throws -> any Sink {
     switch options.target {
-    case .sqlite(let path): try SQLiteSink(path: path)
+    case .sqlite(let path):
+      let sink = try SQLiteSink(path: path)
+      try sink.prepare(.messages)
+      return sink
     }
   }
 
@@ -125,7 +129,7 @@ public struct Program: Sendable {
       ),
       logger: logger
     ) { batch in
-      try await sink.write(batch.messages)
+      try await sink.write(batch.messages, to: .messages)
       ledger.stored(batch.count)
     } onFailure: { failure in
       ledger.failed(failure.items.count)

@@ -1,3 +1,4 @@
+package import AggregatorStorage
 import Foundation
 import Hummingbird
 import Logging

@@ -1,3 +1,4 @@
+import AggregatorStorage
 import Batching
 
 /// Sends the lines of an input to an aggregator, and tells of those that are no JSON.

@@ -1,3 +1,4 @@
+import AggregatorStorage
 import Batching
 import Foundation
 import HTTPTypes

@@ -1,3 +1,4 @@
+package import AggregatorStorage
 import Dispatch
 import Foundation
 

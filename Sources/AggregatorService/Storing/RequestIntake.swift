@@ -1,3 +1,4 @@
+import AggregatorStorage
 import Batching
 import Logging
 import Synchronization
@@ -55,7 +56,7 @@ final class RequestIntake: Sendable {
       weight: { min($0.messages.count, batchSize) }
     ) { batch in
       let messages = batch.flatMap(\.messages)
-      try await sink.write(messages)
+      try await sink.write(messages, to: .messages)
       ledger.stored(messages.count)
       if isFailing.exchange(false) { logger.warning("storing works again") }
       for request in batch { request.answer.resume(returning: .stored) }

@@ -1,3 +1,5 @@
+import AggregatorStorage
+import AggregatorTestSupport
 import GRDB
 
 /// Keeps a database locked against every other writer.

@@ -1,3 +1,5 @@
+import AggregatorStorage
+import AggregatorTestSupport
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting

@@ -1,3 +1,5 @@
+import AggregatorStorage
+import AggregatorTestSupport
 import Testing
 
 @testable import AggregatorService

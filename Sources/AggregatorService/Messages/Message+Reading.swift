@@ -1,12 +1,5 @@
+import AggregatorStorage
 import Foundation
-
-/// A message as it is stored.
-struct Message: Sendable, Hashable {
-  /// The JSON text that the client sent.
-  var body: String
-  /// When it was received, in microseconds since 1970-01-01 UTC.
-  var receivedAt: Int64
-}
 
 extension Message {
   /// The messages in a body, received now.

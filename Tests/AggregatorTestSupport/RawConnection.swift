@@ -1,10 +1,10 @@
 import Foundation
 
 /// A connection on which a test says byte for byte what it wants.
-final class RawConnection: Sendable {
+package final class RawConnection: Sendable {
   private let descriptor: Int32
 
-  init(port: Int) throws {
+  package init(port: Int) throws {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
@@ -22,14 +22,14 @@ final class RawConnection: Sendable {
     close(descriptor)
   }
 
-  func send(_ text: String) {
+  package func send(_ text: String) {
     _ = Array(text.utf8).withUnsafeBytes {
       Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
     }
   }
 
   /// What has come until `condition` holds of it, or until the other side has closed.
-  func receive(until condition: (String) -> Bool) async throws -> String {
+  package func receive(until condition: (String) -> Bool) async throws -> String {
     var received = ""
     try await eventually("an answer; so far: \(received)") {
       var buffer = [UInt8](repeating: 0, count: 4_096)

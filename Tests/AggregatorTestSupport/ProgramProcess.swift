@@ -1,13 +1,17 @@
 import Foundation
 import GRDB
 import Synchronization
-import Testing
 
 /// The program as its users run it: a process of its own, which the test starts, signals and kills.
-final class ProgramProcess: Sendable {
-  struct Exit: Equatable {
-    var status: Int32
-    var bySignal = false
+package final class ProgramProcess: Sendable {
+  package struct Exit: Equatable {
+    package var status: Int32
+    package var bySignal = false
+
+    package init(status: Int32, bySignal: Bool = false) {
+      self.status = status
+      self.bySignal = bySignal
+    }
   }
 
   private let process: Process
@@ -21,7 +25,7 @@ final class ProgramProcess: Sendable {
   private let box = ExitBox()
 
   /// Starts it.
-  init(_ arguments: [String], environment: [String: String] = [:], input file: String? = nil) throws {
+  package init(_ arguments: [String], environment: [String: String] = [:], input file: String? = nil) throws {
     process = Process()
     // The test bundle lies beside the program.
     let tests = URL(fileURLWithPath: CommandLine.arguments[0])
@@ -53,45 +57,45 @@ final class ProgramProcess: Sendable {
   }
 
   /// What it has written to standard error.
-  var errors: String {
+  package var errors: String {
     let data = FileManager.default.contents(atPath: folder.file("errors")) ?? Data()
     return String(decoding: data, as: UTF8.self)
   }
 
-  func signal(_ number: Int32) {
+  package func signal(_ number: Int32) {
     kill(process.processIdentifier, number)
   }
 
-  func write(_ text: String) throws {
+  package func write(_ text: String) throws {
     try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
   }
 
   /// Bytes that the test has written and the program has not read.
-  var unreadInput: Int {
+  package var unreadInput: Int {
     var count: Int32 = 0
     _ = ioctl(input.fileHandleForWriting.fileDescriptor, UInt(FIONREAD), &count)
     return Int(count)
   }
 
   /// Waits until it has ended.
-  func exit() async throws -> Exit {
+  package func exit() async throws -> Exit {
     try await eventually("the program ends; it wrote: \(errors)") { box.exit.withLock { $0 != nil } }
-    return try #require(box.exit.withLock { $0 })
+    return box.exit.withLock { $0 }!
   }
 
   /// Waits until it has said where it listens; returns the port.
-  func port() async throws -> Int {
+  package func port() async throws -> Int {
     var found: Int?
     try await eventually("the program listens") {
       if let exit = box.exit.withLock({ $0 }) { throw NotInTime(description: "it ended with \(exit): \(errors)") }
       found = errors.firstMatch(of: /taking messages at http:\/\/[^\/]*:(\d+)\//).flatMap { Int($0.1) }
       return found != nil
     }
-    return try #require(found)
+    return found!
   }
 }
 
 /// The messages in a database, as another program sees them.
-func storedMessages(_ path: String) throws -> [String] {
+package func storedMessages(_ path: String) throws -> [String] {
   try DatabaseQueue(path: path).read { try String.fetchAll($0, sql: "SELECT body FROM messages ORDER BY id") }
 }

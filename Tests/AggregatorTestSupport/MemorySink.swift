@@ -1,9 +1,8 @@
+package import AggregatorStorage
 import Synchronization
 
-@testable import AggregatorService
-
 /// Keeps what it is given, batch by batch; can be told to fail, and to wait.
-final class MemorySink: Sink {
+package final class MemorySink: Sink {
   private struct State {
     var batches: [[String]] = []
     var failure: SinkError?
@@ -14,10 +13,12 @@ final class MemorySink: Sink {
 
   private let state = Mutex(State())
 
-  var batches: [[String]] { state.withLock { $0.batches } }
-  var waiting: Int { state.withLock { $0.waiting.count } }
+  package init() {}
 
-  func write(_ messages: [Message]) async throws {
+  package var batches: [[String]] { state.withLock { $0.batches } }
+  package var waiting: Int { state.withLock { $0.waiting.count } }
+
+  package func write(_ messages: [Message], to stream: StreamName) async throws {
     await withCheckedContinuation { continuation in
       let goesOn = state.withLock { state in
         if state.isShut { state.waiting.append(continuation) }
@@ -34,23 +35,27 @@ final class MemorySink: Sink {
     }
   }
 
-  func close() async throws {}
+  package func check() async throws {
+    if let failure = state.withLock({ $0.failure }) { throw failure }
+  }
 
-  func fail(_ failure: SinkError?) {
+  package func close() async throws {}
+
+  package func fail(_ failure: SinkError?) {
     state.withLock { $0.failure = failure }
   }
 
   /// Batches with this message are refused for good.
-  func refuse(_ body: String) {
+  package func refuse(_ body: String) {
     state.withLock { $0.refused = body }
   }
 
   /// Writes wait until `open()`.
-  func shut() {
+  package func shut() {
     state.withLock { $0.isShut = true }
   }
 
-  func open() {
+  package func open() {
     let waiting = state.withLock { state in
       state.isShut = false
       defer { state.waiting = [] }

@@ -1,8 +1,9 @@
+import AggregatorTestSupport
 import Foundation
 import GRDB
 import Testing
 
-@testable import AggregatorService
+@testable import AggregatorStorage
 
 @Suite("SQLite sink")
 struct SQLiteSinkTests {
@@ -25,7 +26,7 @@ struct SQLiteSinkTests {
     let sink = try SQLiteSink(path: path)
     #expect(try sink.writerPragma("journal_mode") == "wal")
     #expect(try sink.writerPragma("synchronous") == "2")
-    try await sink.write(messages(["1"]))
+    try await sink.write(messages(["1"]), to: .messages)
     #expect(try sink.writerPragma("synchronous") == "2")
     try await sink.close()
   }
@@ -36,8 +37,8 @@ struct SQLiteSinkTests {
       "1", #"{"b":1,  "a":2}"#, "\"é€😀\"", "123456789012345678901234567890",
       "\"\(String(repeating: "x", count: 1 << 20))\"",
     ]
-    try await sink.write(messages(bodies))
-    try await sink.write(messages(["true"]))
+    try await sink.write(messages(bodies), to: .messages)
+    try await sink.write(messages(["true"]), to: .messages)
     try await sink.close()
     #expect(try stored(path) == bodies + ["true"])
     #expect(!FileManager.default.fileExists(atPath: path + "-wal"), "the single file holds all")
@@ -46,7 +47,7 @@ struct SQLiteSinkTests {
   @Test func `an existing database is gone on with`() async throws {
     for body in ["1", "2"] {
       let sink = try SQLiteSink(path: path)
-      try await sink.write(messages([body]))
+      try await sink.write(messages([body]), to: .messages)
       try await sink.close()
     }
     #expect(try stored(path) == ["1", "2"])
@@ -56,7 +57,7 @@ struct SQLiteSinkTests {
     let sink = try SQLiteSink(path: path)
     let reader = try DatabasePool(path: path)
     let writing = Task {
-      for _ in 0..<40 { try await sink.write(messages(Array(repeating: "1", count: 250))) }
+      for _ in 0..<40 { try await sink.write(messages(Array(repeating: "1", count: 250)), to: .messages) }
     }
     var counts: Set<Int> = []
     while counts.max() ?? 0 < 10_000 {
@@ -71,35 +72,38 @@ struct SQLiteSinkTests {
 
   @Test func `a full disk is told, nothing of the batch is stored, and it goes on when there is room`() async throws {
     let sink = try SQLiteSink(path: path)
-    try await sink.write(messages(["1"]))
+    try await sink.write(messages(["1"]), to: .messages)
     // SQLite's own limit on the file stands for that of the disk: the same error, at the same place.
     #expect(try sink.writerPragma("max_page_count = 20") != nil)
     let large = messages(Array(repeating: "\"\(String(repeating: "x", count: 1_000))\"", count: 200))
-    let error = await #expect(throws: SinkError.self) { try await sink.write(large) }
+    let error = await #expect(throws: SinkError.self) { try await sink.write(large, to: .messages) }
     #expect(error?.isRetryable == true)
     #expect(error?.description.contains("full") == true)
-    try await sink.write(messages(["2"]))
+    try await sink.write(messages(["2"]), to: .messages)
     _ = try sink.writerPragma("max_page_count = 100000")
-    try await sink.write(large)
+    try await sink.write(large, to: .messages)
     try await sink.close()
     #expect(try stored(path) == ["1", "2"] + large.map(\.body))
   }
 
-  @Test func `a table that was dropped is no reason to try again`() async throws {
+  @Test func `a table that was dropped is made again by the next attempt`() async throws {
     let sink = try SQLiteSink(path: path)
+    try await sink.write(messages(["0"]), to: .messages)
     try await DatabaseQueue(path: path).write { try $0.execute(sql: "DROP TABLE messages") }
-    let error = await #expect(throws: SinkError.self) { try await sink.write(messages(["1"])) }
-    #expect(error?.isRetryable == false)
+    let error = await #expect(throws: SinkError.self) { try await sink.write(messages(["1"]), to: .messages) }
+    #expect(error?.isRetryable == true)
+    try await sink.write(messages(["1"]), to: .messages)
+    #expect(try stored(path) == ["1"])
     try await sink.close()
   }
 
   @Test func `a database that is read-only for a while is gone on with`() async throws {
     let sink = try SQLiteSink(path: path)
     _ = try sink.writerPragma("query_only = 1")
-    let error = await #expect(throws: SinkError.self) { try await sink.write(messages(["1", "2"])) }
+    let error = await #expect(throws: SinkError.self) { try await sink.write(messages(["1", "2"]), to: .messages) }
     #expect(error?.isRetryable == true)
     _ = try sink.writerPragma("query_only = 0")
-    try await sink.write(messages(["1", "2"]))
+    try await sink.write(messages(["1", "2"]), to: .messages)
     try await sink.close()
     #expect(try stored(path) == ["1", "2"])
   }
@@ -110,28 +114,31 @@ struct SQLiteSinkTests {
     configuration.allowsUnsafeTransactions = true  // It stays open from one call to the next.
     let other = try DatabaseQueue(path: path, configuration: configuration)
     try await other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
-    let error = await #expect(throws: SinkError.self) { try await sink.write(messages(["1"])) }
+    let error = await #expect(throws: SinkError.self) { try await sink.write(messages(["1"]), to: .messages) }
     #expect(error?.isRetryable == true)
     try await other.writeWithoutTransaction { try $0.execute(sql: "COMMIT") }
-    try await sink.write(messages(["1"]))
+    try await sink.write(messages(["1"]), to: .messages)
     try await sink.close()
     #expect(try stored(path) == ["1"])
   }
 
   @Test(arguments: [
-    ("CREATE TABLE messages (id INTEGER, received_at INTEGER, body TEXT)", "other columns (id INTEGER, received_at"),
     (
-      "CREATE TABLE messages (id INTEGER PRIMARY KEY, received_at INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE messages (id INTEGER, received_at INTEGER, body TEXT, identity TEXT)",
+      "other columns (id INTEGER, received_at"
+    ),
+    (
+      "CREATE TABLE messages (id INTEGER PRIMARY KEY, received_at INTEGER NOT NULL, body TEXT NOT NULL, identity TEXT) WITHOUT ROWID",
       "a view or a table WITHOUT ROWID"
     ),
     (
-      "CREATE TABLE t (id INTEGER PRIMARY KEY, received_at INTEGER, body TEXT); CREATE VIEW messages AS SELECT * FROM t",
+      "CREATE TABLE t (id INTEGER PRIMARY KEY, received_at INTEGER, body TEXT, identity TEXT); CREATE VIEW messages AS SELECT * FROM t",
       "a view or a table WITHOUT ROWID"
     ),
   ])
   func `what has the columns and yet takes no rows is refused at once`(schema: String, words: String) throws {
     try DatabaseQueue(path: path).write { try $0.execute(sql: schema) }
-    #expect(performing: { _ = try SQLiteSink(path: path) }, throws: { "\($0)".contains(words) })
+    #expect(performing: { try SQLiteSink(path: path).prepare(.messages) }, throws: { "\($0)".contains(words) })
   }
 
   @Test func `what cannot be opened is said in words`() throws {
@@ -146,7 +153,7 @@ struct SQLiteSinkTests {
       (folder.file("other.db"), "other columns (x INT)"),
     ] {
       #expect {
-        _ = try SQLiteSink(path: path)
+        try SQLiteSink(path: path).prepare(.messages)
       } throws: { error in
         "\(error)".contains(words) && "\(error)".contains(path)
       }
@@ -158,7 +165,7 @@ struct SQLiteSinkTests {
     let other = try DatabaseQueue(path: path)
     try await other.writeWithoutTransaction { database in
       try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
-      #expect(performing: { _ = try SQLiteSink(path: path) }, throws: { "\($0)".contains("locked") })
+      #expect(performing: { try SQLiteSink(path: path).prepare(.messages) }, throws: { "\($0)".contains("locked") })
       try database.execute(sql: "ROLLBACK")
     }
   }
