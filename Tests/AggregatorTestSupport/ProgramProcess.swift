@@ -80,7 +80,7 @@ package final class ProgramProcess: Sendable {
   /// Waits until it has ended.
   package func exit() async throws -> Exit {
     try await eventually("the program ends; it wrote: \(errors)") { box.exit.withLock { $0 != nil } }
-    return box.exit.withLock { $0 }!
+    return box.exit.withLock { $0 } ?? Exit(status: -1)
   }
 
   /// Waits until it has said where it listens; returns the port.
@@ -91,7 +91,7 @@ package final class ProgramProcess: Sendable {
       found = errors.firstMatch(of: /taking messages at http:\/\/[^\/]*:(\d+)\//).flatMap { Int($0.1) }
       return found != nil
     }
-    return found!
+    return found ?? 0
   }
 }
 

@@ -5,10 +5,12 @@ import Foundation
 package enum Source: Sendable, Hashable, CustomStringConvertible {
   /// An HTTP server of our own on this address.
   case http(host: String, port: Int)
+  /// The same over TLS.
+  case https(host: String, port: Int)
   /// Standard input, one JSON value a line.
   case standardInput
 
-  /// Reads `http://HOST[:PORT]` or `stdin`.
+  /// Reads `http://HOST[:PORT]`, `https://HOST[:PORT]` or `stdin`.
   package init(_ text: String) throws(ProgramError) {
     if text == "stdin" || text == "-" {
       self = .standardInput
@@ -17,8 +19,10 @@ package enum Source: Sendable, Hashable, CustomStringConvertible {
     guard let scheme = text.range(of: "://") else {
       throw ProgramError("'\(text)' is no source: give http://HOST:PORT or stdin")
     }
-    guard text[..<scheme.lowerBound] == "http" else {
-      throw ProgramError("'\(text[..<scheme.lowerBound])' is no known kind of source: give http://HOST:PORT or stdin")
+    let isSecure = text[..<scheme.lowerBound] == "https"
+    guard isSecure || text[..<scheme.lowerBound] == "http" else {
+      throw ProgramError(
+        "'\(text[..<scheme.lowerBound])' is no known kind of source: give http://HOST:PORT, https://HOST:PORT or stdin")
     }
     var authority = text[scheme.upperBound...]
     if authority.hasSuffix("/") { authority.removeLast() }
@@ -26,10 +30,13 @@ package enum Source: Sendable, Hashable, CustomStringConvertible {
       throw ProgramError(
         "'\(text)' says more than where to listen: give http://HOST:PORT; messages are posted to /v1/messages below it")
     }
-    self = try Self.listening(on: authority, in: text)
+    let (host, port) = try Self.address(authority, in: text)
+    self = isSecure ? .https(host: host, port: port) : .http(host: host, port: port)
   }
 
-  private static func listening(on authority: Substring, in text: String) throws(ProgramError) -> Source {
+  private static func address(
+    _ authority: Substring, in text: String
+  ) throws(ProgramError) -> (host: String, port: Int) {
     var host = authority
     var port: Substring?
     if authority.first == "[" {
@@ -54,18 +61,23 @@ package enum Source: Sendable, Hashable, CustomStringConvertible {
       throw ProgramError(
         "'\(text)' names no host: give http://127.0.0.1:8080, or http://0.0.0.0:8080 for every interface")
     }
-    guard let port else { return .http(host: String(host), port: 8080) }
+    guard let port else { return (String(host), 8080) }
     guard let number = Int(port), (0...65_535).contains(number) else {
       throw ProgramError("'\(port)' in '\(text)' is no port: give a number from 0 to 65535 (0 takes a free one)")
     }
-    return .http(host: String(host), port: number)
+    return (String(host), number)
   }
 
   /// As `--from` takes it.
   package var description: String {
     switch self {
-    case .http(let host, let port): host.contains(":") ? "http://[\(host)]:\(port)" : "http://\(host):\(port)"
+    case .http(let host, let port): "http://\(Self.authority(host, port))"
+    case .https(let host, let port): "https://\(Self.authority(host, port))"
     case .standardInput: "stdin"
     }
+  }
+
+  private static func authority(_ host: String, _ port: Int) -> String {
+    host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
   }
 }

@@ -1,34 +1,73 @@
 package import AggregatorStorage
+import Foundation
 
 /// Where messages are stored: what `--to` names.
 package enum Target: Sendable, Hashable, CustomStringConvertible {
   /// A SQLite database in this file.
   case sqlite(path: String)
+  /// A PostgreSQL database: a URI as libpq takes it, which may hold a password.
+  case postgres(uri: String)
+  /// A server that takes NDJSON by POST; `{stream}` in the URL stands for the stream's name. It may hold a password.
+  case http(url: String)
+  /// NDJSON files in this folder.
+  case files(folder: String)
+  /// Standard output, one message a line.
+  case standardOutput
 
-  /// Reads `sqlite:PATH`.
+  private static let kinds = "sqlite:PATH, postgres://USER@HOST/DATABASE, http(s)://HOST/PATH, file:FOLDER or stdout"
+
+  /// Reads what ``kinds`` lists.
   package init(_ text: String) throws(ProgramError) {
-    guard let colon = text.firstIndex(of: ":") else {
-      throw ProgramError("'\(text)' is no target: give sqlite:PATH, such as sqlite:messages.db")
+    if text == "stdout" || text == "-" {
+      self = .standardOutput
+      return
     }
+    guard let colon = text.firstIndex(of: ":") else { throw ProgramError("'\(text)' is no target: give \(Self.kinds)") }
     let scheme = text[..<colon]
-    guard scheme == "sqlite" else {
-      throw ProgramError("'\(scheme)' is no known kind of target: give sqlite:PATH, such as sqlite:messages.db")
+    var rest = text[text.index(after: colon)...]
+    switch scheme {
+    case "sqlite":
+      if rest.hasPrefix("//") { rest = rest.dropFirst(2) }
+      guard !rest.isEmpty else {
+        throw ProgramError("'\(text)' names no file: give sqlite:PATH, such as sqlite:messages.db")
+      }
+      guard rest != ":memory:" else {
+        throw ProgramError("'\(text)' would be gone when the program ends: give the path of a file, sqlite:PATH")
+      }
+      self = .sqlite(path: String(rest))
+    case "file":
+      if rest.hasPrefix("//") { rest = rest.dropFirst(2) }
+      guard !rest.isEmpty else { throw ProgramError("'\(text)' names no folder: give file:FOLDER") }
+      self = .files(folder: String(rest))
+    case "postgres", "postgresql":
+      guard rest.hasPrefix("//"), rest.count > 2 else {
+        throw ProgramError("this names no server: give postgres://USER@HOST/DATABASE")
+      }
+      self = .postgres(uri: text)
+    case "http", "https":
+      guard rest.hasPrefix("//"), rest.count > 2, rest.dropFirst(2).first != "/" else {
+        throw ProgramError("this names no server: give \(scheme)://HOST/PATH")
+      }
+      self = .http(url: text)
+    default: throw ProgramError("'\(scheme)' is no known kind of target: give \(Self.kinds)")
     }
-    var path = text[text.index(after: colon)...]
-    if path.hasPrefix("//") { path = path.dropFirst(2) }
-    guard !path.isEmpty else {
-      throw ProgramError("'\(text)' names no file: give sqlite:PATH, such as sqlite:messages.db")
-    }
-    guard path != ":memory:" else {
-      throw ProgramError("'\(text)' would be gone when the program ends: give the path of a file, sqlite:PATH")
-    }
-    self = .sqlite(path: String(path))
   }
 
-  /// As `--to` takes it.
+  /// As `--to` takes it, without user, password and parameters, so that it can be shown and logged.
   package var description: String {
     switch self {
     case .sqlite(let path): "sqlite:\(path)"
+    case .postgres(let uri), .http(let uri): Self.withoutSecrets(uri)
+    case .files(let folder): "file:\(folder)"
+    case .standardOutput: "stdout"
     }
+  }
+
+  private static func withoutSecrets(_ uri: String) -> String {
+    let bare = uri.prefix { $0 != "?" && $0 != "#" }
+    guard let slashes = bare.range(of: "://") else { return String(bare) }
+    let end = bare[slashes.upperBound...].firstIndex(of: "/") ?? bare.endIndex
+    let host = bare[slashes.upperBound..<end].split(separator: "@", omittingEmptySubsequences: false).last ?? ""
+    return "\(bare[..<slashes.upperBound])\(host)\(bare[end...])"
   }
 }

@@ -32,7 +32,8 @@ package struct Program: Sendable {
     do {
       code =
         switch options.source {
-        case .http(let host, let port): try await serve(host: host, port: port, sink: sink, ledger: ledger)
+        case .http(let host, let port), .https(let host, let port):
+          try await serve(host: host, port: port, sink: sink, ledger: ledger)
         case .standardInput: try await readLines(sink: sink, ledger: ledger)
         }
     } catch {
@@ -67,6 +68,7 @@ package struct Program: Sendable {
       let sink = try SQLiteSink(path: path)
       try sink.prepare(.messages)
       return sink
+    case .postgres, .http, .files, .standardOutput: throw ProgramError("not built yet")
     }
   }
 

@@ -5,7 +5,11 @@ package import GRDB
 package enum SQLiteFile {
   /// Opens a database with a write-ahead log and `synchronous=FULL`, and makes it where it is missing.
   ///
-  /// - Parameter purpose: What it is for, as in "cannot store in 'path'".
+  /// - Parameters:
+  ///   - path: The path of its file.
+  ///   - purpose: What it is for, as in "cannot store in 'path'".
+  /// - Returns: The database.
+  /// - Throws: ``ProgramError`` that says what is wrong with the path or the file, and what to do.
   package static func open(path: String, purpose: String) throws(ProgramError) -> DatabasePool {
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
     var isFolder: ObjCBool = false

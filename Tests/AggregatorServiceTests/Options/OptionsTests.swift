@@ -35,7 +35,8 @@ struct OptionsTests {
     #expect(try Target("sqlite:a/b.db") == .sqlite(path: "a/b.db"))
     #expect(try Target("sqlite:///a.db") == .sqlite(path: "/a.db"))
     for (text, words) in [
-      ("", "is no target"), ("a.db", "is no target"), ("postgres://x", "'postgres' is no known kind"),
+      ("", "is no target"), ("a.db", "is no target"), ("ftp://x", "'ftp' is no known kind"),
+      ("postgres:x", "names no server"),
       ("sqlite:", "names no file"), ("sqlite::memory:", "would be gone"),
     ] {
       expectRefusal(words) { _ = try Target(text) }

@@ -16,7 +16,7 @@ struct HTTPTests {
   private let ledger = Ledger()
 
   private func serve(
-    _ options: ProgramOptions = ProgramOptions(linger: .zero),
+    _ options: ProgramOptions = options { $0.linger = .zero },
     _ test: @Sendable (any TestClientProtocol, RequestIntake) async throws -> Void
   ) async throws {
     var logger = Logger(label: "test")
@@ -85,7 +85,11 @@ struct HTTPTests {
   }
 
   @Test func `a body that is too large is refused and the connection closed`() async throws {
-    try await serve(ProgramOptions(linger: .zero, maximumBody: 1_000)) { (client, _) async throws in
+    try await serve(
+      options {
+        $0.linger = .zero; $0.maximumBody = 1_000
+      }
+    ) { (client, _) async throws in
       let exact = "\"" + String(repeating: "x", count: 998) + "\""
       #expect(try await post(client, exact).status == 200)
       let port = try #require(client.port)
@@ -208,7 +212,11 @@ struct HTTPTests {
   }
 
   @Test func `a request is stored in one piece, be it larger than a batch`() async throws {
-    try await serve(ProgramOptions(batchSize: 10, linger: .zero)) { (client, _) async throws in
+    try await serve(
+      options {
+        $0.batchSize = 10; $0.linger = .zero
+      }
+    ) { (client, _) async throws in
       let many = (0..<1_000).map { "\($0)" }
       #expect(
         try await post(client, many.joined(separator: "\n"), Self.lines)
@@ -219,7 +227,11 @@ struct HTTPTests {
 
   @Test func `more than may be held is refused for now, or for good`() async throws {
     sink.shut()
-    try await serve(ProgramOptions(batchSize: 1, linger: .zero, capacity: 3)) { (client, _) async throws in
+    try await serve(
+      options {
+        $0.batchSize = 1; $0.linger = .zero; $0.capacity = 3
+      }
+    ) { (client, _) async throws in
       let tooMany = try await post(client, "[1,2,3,4]")
       #expect(tooMany.status == 413)
       #expect(tooMany.body.contains("--capacity"))

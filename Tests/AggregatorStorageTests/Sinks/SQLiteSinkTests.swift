@@ -55,6 +55,7 @@ struct SQLiteSinkTests {
 
   @Test func `a batch is one transaction: a reader sees all of it or nothing`() async throws {
     let sink = try SQLiteSink(path: path)
+    try sink.prepare(.messages)
     let reader = try DatabasePool(path: path)
     let writing = Task {
       for _ in 0..<40 { try await sink.write(messages(Array(repeating: "1", count: 250)), to: .messages) }
