@@ -128,6 +128,7 @@ let package = Package(
         "AggregatorService",
         "AggregatorStorage",
         "AggregatorTestSupport",
+        "CZlib",
         "aggregator",  // started by the tests
         .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "GRDB", package: "GRDB.swift"),

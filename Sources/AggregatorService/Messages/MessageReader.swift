@@ -18,9 +18,16 @@ enum MessageReader {
       case .newlineDelimited: return try lines(bytes)
       }
     } catch {
-      let (line, column) = position(of: error.offset, in: bytes)
-      throw MessageSyntaxError(line: line, column: column, reason: error.reason)
+      throw self.error(at: error.offset, in: bytes, reason: error.reason)
     }
+  }
+
+  /// What is wrong at an offset.
+  static func error(
+    at offset: Int, in bytes: UnsafeBufferPointer<UInt8>, reason: String, isTooLarge: Bool = false
+  ) -> MessageSyntaxError {
+    let (line, column) = position(of: offset, in: bytes)
+    return MessageSyntaxError(line: line, column: column, reason: reason, isTooLarge: isTooLarge)
   }
 
   private static func document(_ bytes: UnsafeBufferPointer<UInt8>) throws(JSONScanner.Failure) -> [Range<Int>] {

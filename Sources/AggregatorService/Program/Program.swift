@@ -75,15 +75,19 @@ package struct Program: Sendable {
   // MARK: HTTP
 
   private func serve(host: String, port: Int, sink: any Sink, ledger: Ledger) async throws -> ExitCode {
-    let intake = try RequestIntake(options: options, sink: sink, ledger: ledger, logger: logger)
+    let storing = try GroupCommit(options: options, sink: sink, ledger: ledger, logger: logger)
+    let intake = Intake(storing: storing, options: options)
     let hasListened = Atomic(false)
-    let source = HTTPSource(host: host, port: port, options: options, intake: intake, logger: logger) { port in
+    let source = HTTPSource(
+      host: host, port: port, options: options, intake: intake, tokens: nil, connections: ConnectionCount(),
+      logger: logger
+    ) { port in
       hasListened.store(true, ordering: .relaxed)
       let address = Source.http(host: host, port: port)
       console.say("aggregator: taking messages at \(address)/v1/messages, storing them in \(options.target)")
     }
     let group = ServiceGroup(
-      configuration: ServiceGroupConfiguration(services: [.init(service: source.application())], logger: logger))
+      configuration: ServiceGroupConfiguration(services: [.init(service: try source.application())], logger: logger))
     do {
       try await untilSignalled {
         try await group.run()

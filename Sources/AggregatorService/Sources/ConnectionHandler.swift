@@ -1,6 +1,32 @@
 import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
+import Synchronization
+
+/// Connections that are open now.
+final class ConnectionCount: Sendable {
+  private let count = Atomic(0)
+
+  var current: Int { count.load(ordering: .relaxed) }
+
+  func add(_ difference: Int) {
+    count.add(difference, ordering: .relaxed)
+  }
+}
+
+/// How long a client may take.
+struct ConnectionLimits: Sendable {
+  /// From the connection to the whole head of its first request.
+  ///
+  /// The heads of later requests have the idle time of the connection.
+  var header: TimeAmount
+  /// For a body, or for each `part` bytes of one.
+  var body: TimeAmount
+  /// Bytes.
+  var part: Int
+  /// How long a client may take to read the last answer, or to finish its request when the server stops.
+  var patience = TimeAmount.seconds(2)
+}
 
 /// What Hummingbird leaves to its users on each connection.
 ///
@@ -9,6 +35,8 @@ import NIOHTTPTypes
 /// - After an answer that says `Connection: close` the connection is closed, and what the client goes on sending is
 ///   thrown away unread. Closing at once could reset the connection before the client has read the answer, so first the
 ///   sending half is closed, and the rest a moment later.
+/// - A client that is slow to send is cut: without a word before its first head is whole, with 408 in a body. Time in which
+///   nobody reads, because what came before is being stored, does not count.
 /// - A client that is slow to send its request cannot hold up the end: when the server stops, it has a moment to finish.
 final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPRequestPart
@@ -19,22 +47,110 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   /// The responder's word, sent down the channel, that the client should send the body.
   struct GoOn: Sendable {}
 
+  private let limits: ConnectionLimits
+  private let count: ConnectionCount
+
   private var isReadingRequest = false
+  private var hasAnswered = false
   private var closesAfterAnswer = false
   private var isClosing = false
+  /// Whether somebody waits for bytes.
+  private var isReadWanted = false
+  private var headTimer: Scheduled<Void>?
+  private var bodyTimer: Scheduled<Void>?
+  /// Bytes of the body since its timer was set.
+  private var bodyBytes = 0
 
-  /// How long a client may take to read the last answer, or to finish its request when the server stops.
-  private static let patience = TimeAmount.seconds(2)
+  init(limits: ConnectionLimits, count: ConnectionCount) {
+    self.limits = limits
+    self.count = count
+  }
+
+  // MARK: The connection
+
+  func channelActive(context: ChannelHandlerContext) {
+    count.add(1)
+    let channel = context.channel
+    headTimer = context.eventLoop.scheduleTask(in: limits.header) { channel.close(promise: nil) }
+    context.fireChannelActive()
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    count.add(-1)
+    headTimer?.cancel()
+    bodyTimer?.cancel()
+    context.fireChannelInactive()
+  }
+
+  // MARK: Requests
+
+  func read(context: ChannelHandlerContext) {
+    isReadWanted = true
+    context.read()
+  }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    isReadWanted = false
     guard !isClosing else { return }
     switch unwrapInboundIn(data) {
-    case .head: isReadingRequest = true
-    case .end: isReadingRequest = false
-    case .body: break
+    case .head:
+      headTimer?.cancel()
+      headTimer = nil
+      isReadingRequest = true
+      hasAnswered = false
+      bodyBytes = 0
+    case .body(let bytes):
+      bodyBytes += bytes.readableBytes
+      if bodyBytes >= limits.part, bodyTimer != nil {
+        bodyBytes = 0
+        setBodyTimer(context)
+      }
+    case .end:
+      isReadingRequest = false
+      bodyTimer?.cancel()
+      bodyTimer = nil
     }
     context.fireChannelRead(data)
   }
+
+  func channelReadComplete(context: ChannelHandlerContext) {
+    // A request that has come whole, as most do, costs no timer.
+    if isReadingRequest, bodyTimer == nil { setBodyTimer(context) }
+    context.fireChannelReadComplete()
+  }
+
+  private func setBodyTimer(_ context: ChannelHandlerContext) {
+    bodyTimer?.cancel()
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    bodyTimer = context.eventLoop.scheduleTask(in: limits.body) {
+      let (handler, context) = bound.value
+      handler.bodyTimedOut(context)
+    }
+  }
+
+  private func bodyTimedOut(_ context: ChannelHandlerContext) {
+    bodyTimer = nil
+    guard isReadingRequest, !isClosing else { return }
+    guard isReadWanted else {
+      setBodyTimer(context)
+      return
+    }
+    guard !hasAnswered else {
+      context.close(promise: nil)
+      return
+    }
+    let text = ByteBuffer(string: Answer.bodyTooSlow(within: limits.body.nanoseconds / 1_000_000_000))
+    let head = HTTPResponse(
+      status: .requestTimeout,
+      headerFields: [
+        .contentType: "application/json", .contentLength: "\(text.readableBytes)", .connection: "close",
+      ])
+    for part in [HTTPResponsePart.head(head), .body(text), .end(nil)] {
+      write(context: context, data: wrapOutboundOut(part), promise: nil)
+    }
+  }
+
+  // MARK: Answers
 
   func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
     if event is GoOn {
@@ -45,23 +161,32 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    guard !isClosing else {
+      // The client has had its last answer.
+      promise?.fail(ChannelError.outputClosed)
+      return
+    }
     switch unwrapOutboundIn(data) {
     case .head(let response):
+      hasAnswered = true
       if response.headerFields[.connection]?.lowercased() == "close" { closesAfterAnswer = true }
       context.write(data, promise: promise)
-    case .end where closesAfterAnswer && !isClosing:
+    case .end where closesAfterAnswer:
       isClosing = true
       let written = promise ?? context.eventLoop.makePromise()
       let channel = context.channel
+      let patience = limits.patience
       written.futureResult.whenComplete { _ in
         channel.close(mode: .output, promise: nil)
-        channel.eventLoop.scheduleTask(in: Self.patience) { channel.close(promise: nil) }
+        channel.eventLoop.scheduleTask(in: patience) { channel.close(promise: nil) }
       }
       context.writeAndFlush(data, promise: written)
     case .body, .end:
       context.write(data, promise: promise)
     }
   }
+
+  // MARK: The end
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if isClosing, case .some(.inputClosed) = event as? ChannelEvent {
@@ -71,7 +196,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     if event is ChannelShouldQuiesceEvent, isReadingRequest {
       let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
       let channel = context.channel
-      context.eventLoop.scheduleTask(in: Self.patience) {
+      context.eventLoop.scheduleTask(in: limits.patience) {
         if handler.value.isReadingRequest { channel.close(promise: nil) }
       }
     }

@@ -16,66 +16,108 @@ struct MessagesContext: RequestContext {
   }
 }
 
-/// Takes requests: reads the body, finds the messages in it, has them stored, and answers after the commit.
+/// Takes requests: reads the body, finds the messages in it, has them stored, and answers.
 struct MessagesResponder: HTTPResponder {
   typealias Context = MessagesContext
 
-  let intake: RequestIntake
-  let maximumBody: Int
+  let intake: Intake
+  let options: ProgramOptions
+  let tokens: (any Authorizing)?
 
   func respond(to request: Request, context: Context) async throws -> Response {
-    switch request.uri.path {
-    case "/v1/messages":
-      guard request.method == .post else { return Answer.wrongMethod(request.method, allowed: "POST") }
-      return try await store(request, context.channel)
-    case "/livez":
-      guard request.method == .get else { return Answer.wrongMethod(request.method, allowed: "GET") }
-      return Answer.alive()
-    default:
-      return Answer.notFound(request.uri.path)
+    let path = request.uri.path
+    if path == "/v1/messages" { return try await post(request, to: options.stream, context.channel) }
+    if let name = Self.streamName(in: path) {
+      do {
+        return try await post(request, to: try StreamName(name), context.channel)
+      } catch let error as ProgramError {
+        return Answer.error(.notFound, error.description)
+      }
     }
+    guard path == "/livez" else { return Answer.notFound(path) }
+    guard request.method == .get || request.method == .head else {
+      return Answer.wrongMethod(request.method, allowed: "GET")
+    }
+    return Answer.alive()
   }
 
-  private func store(_ request: Request, _ channel: any Channel) async throws -> Response {
+  /// The name in `/v1/streams/NAME/messages`.
+  private static func streamName(in path: String) -> Substring? {
+    guard path.hasPrefix("/v1/streams/"), path.hasSuffix("/messages") else { return nil }
+    let name = path.dropFirst("/v1/streams/".count).dropLast("/messages".count)
+    return path.utf8.count >= "/v1/streams//messages".utf8.count && !name.contains("/") ? name : nil
+  }
+
+  private func post(_ request: Request, to stream: StreamName, _ channel: any Channel) async throws -> Response {
+    guard request.method == .post else { return Answer.wrongMethod(request.method, allowed: "POST") }
+    switch tokens?.authorize(request.headers[.authorization], for: stream) {
+    case nil, .allowed: break
+    case .unknown: return Answer.unauthorized()
+    case .forbidden: return Answer.forbidden(stream)
+    }
     guard let format = Self.format(of: request.headers[.contentType]) else {
       return Answer.unsupportedType(request.headers[.contentType])
     }
-    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maximumBody {
-      return Answer.tooLarge(limit: maximumBody)
+    guard let coding = ContentCoding.named(request.headers[.contentEncoding]) else {
+      return Answer.unsupportedCoding(request.headers[.contentEncoding] ?? "")
+    }
+    var rules = MessageRules(maximumSize: options.maximumMessage, identityField: options.identityField)
+    if let key = request.headers[.idempotencyKey] {
+      guard let key = Self.idempotencyKey(key) else { return Answer.badKey() }
+      rules.requestKey = key
+    }
+    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > options.maximumBody,
+      format == .json || coding != nil
+    {
+      return Answer.tooLarge(limit: options.maximumBody, option: "--max-body")
     }
     if intake.isClosing { return Answer.closing() }
+    guard intake.admits(stream) else { return Answer.tooManyStreams(limit: intake.maximumStreams) }
     if request.headers[.expect]?.lowercased() == "100-continue" {
       try await channel.triggerUserOutboundEvent(ConnectionHandler.GoOn())
     }
-    // Every byte that is held is counted, those of a body that is still being read too.
-    var body = ByteBuffer()
-    defer { intake.giveBack(bytes: body.readableBytes) }
-    for try await var part in request.body {
-      guard body.readableBytes + part.readableBytes <= maximumBody else { return Answer.tooLarge(limit: maximumBody) }
-      guard intake.hold(bytes: part.readableBytes) else {
-        return Answer.unavailable("as many bytes are held as may be", closes: true)
+    var reader = BodyReader(
+      request.body, format: format, coding: coding, rules: rules, options: options, memory: intake.memory)
+    defer { reader.close() }
+    return try await store(&reader, in: stream, preference: Preference(request.headers[.prefer]))
+  }
+
+  /// Stores the body part by part; as a rule there is one.
+  private func store(
+    _ reader: inout BodyReader, in stream: StreamName, preference: Preference
+  ) async throws -> Response {
+    let acknowledge =
+      preference.respondsAsync
+      ? Acknowledgement.durable
+      : .committed(within: min(preference.wait ?? options.answerTimeout, options.answerTimeout))
+    var stored = 0
+    var isJournaled = false
+    while true {
+      let messages: [Message]
+      do {
+        guard let next = try await reader.next() else { break }
+        messages = next
+      } catch let rejection as BodyRejection {
+        return Answer.rejected(rejection, stored: stored)
       }
-      body.writeBuffer(&part)
+      if messages.count > intake.capacity {
+        return Answer.tooMany(messages.count, capacity: intake.capacity, stored: stored)
+      }
+      switch await intake.store(messages, in: stream, acknowledge: acknowledge) {
+      case .stored: break
+      case .journaled: isJournaled = true
+      case .full(let why): return Answer.unavailable(why, stored: stored)
+      case .closing: return Answer.closing(stored: stored)
+      case .failed: return Answer.unavailable("storing failed, the aggregator's log says why", stored: stored)
+      case .refused(let error): return Answer.refused(error, stored: stored)
+      }
+      stored += messages.count
     }
-    let messages: [Message]
-    do {
-      messages = try Message.all(in: body.readableBytesView, format: format)
-    } catch {
-      return Answer.malformed(error)
+    if stored == 0, reader.format == .newlineDelimited {
+      return Answer.malformed(MessageSyntaxError(line: 1, column: 1, reason: "the body is empty"), stored: 0)
     }
-    if messages.isEmpty, format == .newlineDelimited {
-      return Answer.malformed(MessageSyntaxError(line: 1, column: 1, reason: "the body is empty"))
-    }
-    if messages.count > intake.capacity { return Answer.tooMany(messages.count, capacity: intake.capacity) }
-    switch await intake.store(messages) {
-    case .stored: return Answer.stored(messages.count)
-    case .full: return Answer.unavailable("as many messages are held as may be (--capacity)")
-    case .closing: return Answer.closing()
-    case .failed(let error):
-      let isRefusal = (error as? any RetryAdvising)?.isRetryable == false
-      return isRefusal
-        ? Answer.refused() : Answer.unavailable("storing failed, the aggregator's log says why")
-    }
+    guard isJournaled else { return Answer.stored(stored) }
+    return Answer.accepted(stored, asAsked: preference.respondsAsync)
   }
 
   /// The format that a media type stands for, whatever its parameters.
@@ -89,4 +131,33 @@ struct MessagesResponder: HTTPResponder {
     default: return nil
     }
   }
+
+  /// The key without the quotes that it may have (it is a string of RFC 8941); `nil` when it is none.
+  static func idempotencyKey(_ field: String) -> String? {
+    var key = Substring(field)
+    if key.count >= 2, key.first == "\"", key.last == "\"" { key = key.dropFirst().dropLast() }
+    guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else { return nil }
+    return String(key)
+  }
+}
+
+extension HTTPField.Name {
+  static let idempotencyKey = HTTPField.Name("Idempotency-Key") ?? .accept
+  static let prefer = HTTPField.Name("Prefer") ?? .accept
+  static let preferenceApplied = HTTPField.Name("Preference-Applied") ?? .accept
+}
+
+/// Who may send what.
+protocol Authorizing: Sendable {
+  /// Looks at an `Authorization` field.
+  func authorize(_ field: String?, for stream: StreamName) -> Authorization
+}
+
+/// What an `Authorization` field is good for.
+enum Authorization: Sendable, Equatable {
+  case allowed
+  /// There is no token, or one that is not known.
+  case unknown
+  /// The token is known, and not for this stream.
+  case forbidden
 }

@@ -17,14 +17,17 @@ struct HTTPTests {
 
   private func serve(
     _ options: ProgramOptions = options { $0.linger = .zero },
-    _ test: @Sendable (any TestClientProtocol, RequestIntake) async throws -> Void
+    _ test: @Sendable (any TestClientProtocol, Intake) async throws -> Void
   ) async throws {
     var logger = Logger(label: "test")
     logger.logLevel = .critical
-    let intake = try RequestIntake(options: options, sink: sink, ledger: ledger, logger: logger)
+    let storing = try GroupCommit(options: options, sink: sink, ledger: ledger, logger: logger)
+    let intake = Intake(storing: storing, options: options)
     let source = HTTPSource(
-      host: "127.0.0.1", port: 0, options: options, intake: intake, logger: logger, onListening: { _ in })
-    try await source.application().test(.live) { try await test($0, intake) }
+      host: "127.0.0.1", port: 0, options: options, intake: intake, tokens: nil, connections: ConnectionCount(),
+      logger: logger, onListening: { _ in })
+    let application = try source.application()
+    try await application.test(.live) { try await test($0, intake) }
   }
 
   private static let json: HTTPFields = [.contentType: "application/json"]
@@ -146,11 +149,11 @@ struct HTTPTests {
             }
           }
         }
-        try await eventually("all are held") { intake.held == 11 && sink.waiting == 1 }
+        try await eventually("all are held") { intake.storing.held == 11 && sink.waiting == 1 }
         sink.open()
         return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
       }
-      #expect(statuses["666"] == 500)
+      #expect(statuses["666"] == 422)
       #expect(statuses.values.count { $0 == 200 } == 10)
     }
     #expect(sink.batches.joined().count == 10)
@@ -172,7 +175,7 @@ struct HTTPTests {
 
   @Test func `bytes of bodies have a bound, and come back`() async throws {
     try await serve { (client, intake) async throws in
-      #expect(intake.hold(bytes: RequestIntake.maximumHeldBytes - 4))
+      #expect(intake.memory.hold(intake.memory.limit - 4))
       #expect(try await post(client, "1234").status == 200)
       let port = try #require(client.port)
       try await TestClient.withClient(host: "127.0.0.1", port: port) { other in
@@ -180,7 +183,7 @@ struct HTTPTests {
         #expect(response.status == .serviceUnavailable)
       }
       #expect(try await post(client, "5678").status == 200)
-      intake.giveBack(bytes: RequestIntake.maximumHeldBytes - 4)
+      intake.memory.giveBack(intake.memory.limit - 4)
     }
     #expect(sink.batches == [["1234"], ["5678"]])
   }
@@ -201,7 +204,7 @@ struct HTTPTests {
         // The first batch is at the sink; the others wait for it together.
         try await eventually("a write waits") { sink.waiting == 1 }
         #expect(sink.batches == [])
-        try await eventually("all are held") { intake.held == 50 }
+        try await eventually("all are held") { intake.storing.held == 50 }
         sink.open()
         for try await status in group { #expect(status == 200) }
       }

@@ -1,0 +1,46 @@
+import AggregatorStorage
+import Synchronization
+
+/// Where requests enter: what may be taken now, and which streams there are.
+final class Intake: Sendable {
+  let storing: any Storing
+  let memory = HeldBytes()
+  let capacity: Int
+  let maximumStreams: Int
+  private let streams: Mutex<Set<StreamName>>
+  private let closing = Atomic(false)
+
+  /// Makes one that knows `streams` from the start, whatever the limit.
+  init(storing: any Storing, options: ProgramOptions, streams: Set<StreamName> = []) {
+    self.storing = storing
+    capacity = options.capacity
+    maximumStreams = options.maximumStreams
+    self.streams = Mutex(streams.union([options.stream]))
+  }
+
+  /// No more requests are taken; those that were taken are stored.
+  func stopTaking() {
+    closing.store(true, ordering: .relaxed)
+  }
+
+  var isClosing: Bool { closing.load(ordering: .relaxed) }
+
+  /// Whether a stream is one of those that are known, or may become one.
+  func admits(_ stream: StreamName) -> Bool {
+    streams.withLock { $0.contains(stream) || $0.count < maximumStreams }
+  }
+
+  /// Stores the messages of a request; returns when it is known what has become of them.
+  func store(_ messages: [Message], in stream: StreamName, acknowledge: Acknowledgement) async -> Outcome {
+    guard !messages.isEmpty else { return .stored }
+    guard !isClosing else { return .closing }
+    // Only now: a name in a request that has no messages, or malformed ones, takes no place.
+    let isKnown = streams.withLock { streams in
+      if !streams.contains(stream), streams.count >= maximumStreams { return false }
+      streams.insert(stream)
+      return true
+    }
+    guard isKnown else { return .full("there are as many streams as may be (--max-streams)") }
+    return await storing.store(messages, in: stream, acknowledge: acknowledge)
+  }
+}
