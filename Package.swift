@@ -141,6 +141,19 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]
     ),
+    // The program under kill -9, outages, hostile input and load.
+    .testTarget(
+      name: "TortureTests",
+      dependencies: [
+        "AggregatorTestSupport",
+        "BatchingTesting",
+        "aggregator",  // started by the tests
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ]
+    ),
     // Processes, folders and waiting for the tests of the program.
     .target(
       name: "AggregatorTestSupport", dependencies: ["AggregatorStorage"], path: "Tests/AggregatorTestSupport"),
