@@ -67,6 +67,10 @@ soak: tools
 # The program with the Swift runtime in it: it needs no Swift where it runs.
 release: tools
 	swift build -c release --product aggregator --static-swift-stdlib
+	@mkdir -p dist
+	@cp "$$(swift build -c release --static-swift-stdlib --show-bin-path)/aggregator" dist/aggregator
+	@strip dist/aggregator
+	@ls -l dist/aggregator
 
 examples: tools
 	swift build --package-path Examples
