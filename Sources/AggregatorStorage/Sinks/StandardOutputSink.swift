@@ -87,7 +87,9 @@ private actor Output {
     return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG ? status.st_size : nil
   }
 
-  /// Takes back what was written of a batch. Not where something is behind it: somebody else writes there too.
+  /// Takes back what was written of a batch.
+  ///
+  /// Not where something is behind it: somebody else writes there too.
   private func cut(to start: off_t, after written: Int) {
     guard length() == start + off_t(written), ftruncate(descriptor, start) == 0 else { return }
     lseek(descriptor, start, SEEK_SET)
