@@ -105,6 +105,7 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]
     ),
     // All of libpq that is used, off the cooperative threads.
@@ -116,6 +117,7 @@ let package = Package(
       dependencies: [
         "AggregatorStorage",
         "AggregatorTestSupport",
+        "Batching",
         "PostgresClient",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "Hummingbird", package: "hummingbird"),

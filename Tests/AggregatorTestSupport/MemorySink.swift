@@ -1,12 +1,21 @@
 package import AggregatorStorage
 import Synchronization
 
-/// Keeps what it is given, batch by batch; can be told to fail, and to wait.
+/// Keeps what it is given, batch by batch; can be told to fail, to refuse, and to wait.
 package final class MemorySink: Sink {
+  /// What was stored by one write.
+  package struct Batch: Sendable, Equatable {
+    package let stream: StreamName
+    package let messages: [Message]
+  }
+
   private struct State {
-    var batches: [[String]] = []
+    var batches: [Batch] = []
+    var writes = 0
     var failure: SinkError?
-    var refused: String?
+    var failures: [StreamName: SinkError] = [:]
+    var failuresLeft = 0
+    var refused: Set<String> = []
     var isShut = false
     var waiting: [CheckedContinuation<Void, Never>] = []
   }
@@ -15,7 +24,17 @@ package final class MemorySink: Sink {
 
   package init() {}
 
-  package var batches: [[String]] { state.withLock { $0.batches } }
+  package var batches: [[String]] { state.withLock { $0.batches.map { $0.messages.map(\.body) } } }
+  /// The same with streams and identities.
+  package var writtenBatches: [Batch] { state.withLock { $0.batches } }
+  /// Calls, failed ones included.
+  package var writes: Int { state.withLock { $0.writes } }
+
+  /// The messages of a stream, in the order in which they were stored.
+  package func stored(_ stream: StreamName) -> [Message] {
+    state.withLock { $0.batches.filter { $0.stream == stream }.flatMap(\.messages) }
+  }
+
   package var waiting: Int { state.withLock { $0.waiting.count } }
 
   package func write(_ messages: [Message], to stream: StreamName) async throws {
@@ -27,11 +46,16 @@ package final class MemorySink: Sink {
       if goesOn { continuation.resume() }
     }
     try state.withLock { state in
-      if let failure = state.failure { throw failure }
-      if messages.contains(where: { $0.body == state.refused }) {
+      state.writes += 1
+      if state.failuresLeft > 0 {
+        state.failuresLeft -= 1
+        throw SinkError(description: "the store is away", isRetryable: true)
+      }
+      if let failure = state.failure ?? state.failures[stream] { throw failure }
+      if messages.contains(where: { state.refused.contains($0.body) }) {
         throw SinkError(description: "a message is refused", isRetryable: false)
       }
-      state.batches.append(messages.map(\.body))
+      state.batches.append(Batch(stream: stream, messages: messages))
     }
   }
 
@@ -45,9 +69,19 @@ package final class MemorySink: Sink {
     state.withLock { $0.failure = failure }
   }
 
-  /// Batches with this message are refused for good.
-  package func refuse(_ body: String) {
-    state.withLock { $0.refused = body }
+  /// The next writes fail, as in an outage.
+  package func fail(times: Int) {
+    state.withLock { $0.failuresLeft = times }
+  }
+
+  /// Writes of one stream fail; `nil` ends that.
+  package func fail(_ failure: SinkError?, for stream: StreamName) {
+    state.withLock { $0.failures[stream] = failure }
+  }
+
+  /// Batches with one of these messages are refused for good.
+  package func refuse(_ bodies: String...) {
+    state.withLock { $0.refused = Set(bodies) }
   }
 
   /// Writes wait until `open()`.

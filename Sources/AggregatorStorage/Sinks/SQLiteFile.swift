@@ -11,18 +11,7 @@ package enum SQLiteFile {
   /// - Returns: The database.
   /// - Throws: ``ProgramError`` that says what is wrong with the path or the file, and what to do.
   package static func open(path: String, purpose: String) throws(ProgramError) -> DatabasePool {
-    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-    var isFolder: ObjCBool = false
-    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
-      throw ProgramError(
-        "cannot \(purpose) '\(path)': it is a folder; give the path of a file, such as \(path)/messages.db")
-    }
-    if !FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) {
-      throw ProgramError("cannot \(purpose) '\(path)': there is no folder '\(folder)'; make it, or give another path")
-    }
-    if !isFolder.boolValue {
-      throw ProgramError("cannot \(purpose) '\(path)': '\(folder)' is a file and no folder; give another path")
-    }
+    try checkPath(path, purpose: purpose)
     do {
       var configuration = Configuration()
       configuration.busyMode = .timeout(5)
@@ -39,6 +28,24 @@ package enum SQLiteFile {
       return pool
     } catch {
       throw explain(error, path: path, purpose: purpose)
+    }
+  }
+
+  /// Finds out whether there can be a file at a path.
+  ///
+  /// - Throws: ``ProgramError`` that says what is in the way.
+  static func checkPath(_ path: String, purpose: String) throws(ProgramError) {
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+      throw ProgramError(
+        "cannot \(purpose) '\(path)': it is a folder; give the path of a file, such as \(path)/messages.db")
+    }
+    if !FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) {
+      throw ProgramError("cannot \(purpose) '\(path)': there is no folder '\(folder)'; make it, or give another path")
+    }
+    if !isFolder.boolValue {
+      throw ProgramError("cannot \(purpose) '\(path)': '\(folder)' is a file and no folder; give another path")
     }
   }
 
