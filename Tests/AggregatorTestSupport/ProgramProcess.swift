@@ -40,10 +40,8 @@ package final class ProgramProcess: Sendable {
     // A file and no pipe: the end of a pipe is only seen when every process that was started meanwhile has let go of it,
     // and its last bytes may come after the end of the process.
     folder = try TemporaryFolder()
-    let errors = URL(fileURLWithPath: folder.file("errors"))
-    try Data().write(to: errors)
-    process.standardError = try FileHandle(forWritingTo: errors)
-    process.standardOutput = FileHandle.nullDevice
+    process.standardError = try Self.file(folder.file("errors"))
+    process.standardOutput = try Self.file(folder.file("output"))
     process.terminationHandler = { [box] process in
       box.exit.withLock {
         $0 = Exit(status: process.terminationStatus, bySignal: process.terminationReason == .uncaughtSignal)
@@ -52,14 +50,24 @@ package final class ProgramProcess: Sendable {
     try process.run()
   }
 
+  private static func file(_ path: String) throws -> FileHandle {
+    let url = URL(fileURLWithPath: path)
+    try Data().write(to: url)
+    return try FileHandle(forWritingTo: url)
+  }
+
   deinit {
     if process.isRunning { kill(process.processIdentifier, SIGKILL) }
   }
 
   /// What it has written to standard error.
-  package var errors: String {
-    let data = FileManager.default.contents(atPath: folder.file("errors")) ?? Data()
-    return String(decoding: data, as: UTF8.self)
+  package var errors: String { written("errors") }
+
+  /// What it has written to standard output.
+  package var output: String { written("output") }
+
+  private func written(_ file: String) -> String {
+    String(decoding: FileManager.default.contents(atPath: folder.file(file)) ?? Data(), as: UTF8.self)
   }
 
   package func signal(_ number: Int32) {

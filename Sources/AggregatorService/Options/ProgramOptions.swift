@@ -1,4 +1,5 @@
 package import AggregatorStorage
+package import Logging
 
 /// What the program is asked to do.
 ///
@@ -78,6 +79,7 @@ package struct ProgramOptions: Sendable, Hashable {
 
   /// Where operators look; `nil` for nowhere.
   package var admin: Source? = .http(host: "127.0.0.1", port: 8081)
+  package var logLevel = Logger.Level.warning
   package var logFormat = LogFormat.text
 
   // MARK: The file sink
@@ -87,6 +89,11 @@ package struct ProgramOptions: Sendable, Hashable {
   /// A file is closed, and the next one begun, when it is so old.
   package var rotationTime = Duration.seconds(3_600)
   package var compressesFiles = false
+
+  // MARK: Itself
+
+  /// The file that options were read from; `nil` for none.
+  package var file: String?
 
   /// Makes options, each with its default.
   package init() {}

@@ -14,7 +14,7 @@ package enum Target: Sendable, Hashable, CustomStringConvertible {
   /// Standard output, one message a line.
   case standardOutput
 
-  private static let kinds = "sqlite:PATH, postgres://USER@HOST/DATABASE, http(s)://HOST/PATH, file:FOLDER or stdout"
+  package static let kinds = "sqlite:PATH, postgres://USER@HOST/DATABASE, http(s)://HOST/PATH, file:FOLDER or stdout"
 
   /// Reads what ``kinds`` lists.
   package init(_ text: String) throws(ProgramError) {
@@ -22,7 +22,10 @@ package enum Target: Sendable, Hashable, CustomStringConvertible {
       self = .standardOutput
       return
     }
-    guard let colon = text.firstIndex(of: ":") else { throw ProgramError("'\(text)' is no target: give \(Self.kinds)") }
+    guard let colon = text.firstIndex(of: ":") else {
+      // What has an '@' may be the end of something with a password.
+      throw ProgramError("\(text.contains("@") ? "this" : "'\(text)'") is no target: give \(Self.kinds)")
+    }
     let scheme = text[..<colon]
     var rest = text[text.index(after: colon)...]
     switch scheme {
@@ -64,10 +67,13 @@ package enum Target: Sendable, Hashable, CustomStringConvertible {
   }
 
   private static func withoutSecrets(_ uri: String) -> String {
-    let bare = uri.prefix { $0 != "?" && $0 != "#" }
-    guard let slashes = bare.range(of: "://") else { return String(bare) }
-    let end = bare[slashes.upperBound...].firstIndex(of: "/") ?? bare.endIndex
-    let host = bare[slashes.upperBound..<end].split(separator: "@", omittingEmptySubsequences: false).last ?? ""
-    return "\(bare[..<slashes.upperBound])\(host)\(bare[end...])"
+    guard let slashes = uri.range(of: "://") else { return String(uri.prefix { $0 != ":" }) }
+    let scheme = uri[..<slashes.upperBound]
+    let rest = uri[slashes.upperBound...]
+    let bare = rest.prefix { $0 != "?" && $0 != "#" }
+    let authority = bare.prefix { $0 != "/" }
+    if let at = authority.lastIndex(of: "@") { return "\(scheme)\(bare[bare.index(after: at)...])" }
+    // An '@' further behind may belong to the path, or to a password with a '/', '?' or '#' that should have been encoded.
+    return rest.contains("@") ? "\(scheme)…" : "\(scheme)\(bare)"
   }
 }

@@ -25,7 +25,7 @@ package struct Program: Sendable {
   ///
   /// - Throws: ``ProgramError`` when it cannot start.
   package func run() async throws -> ExitCode {
-    try validate()
+    try options.validate()
     let sink = try openSink()
     let ledger = Ledger()
     let code: ExitCode
@@ -47,19 +47,6 @@ package struct Program: Sendable {
     }
     console.say("aggregator: \(ledger.current.summary(batchSize: options.batchSize))")
     return code
-  }
-
-  private func validate() throws {
-    for (name, value) in [
-      ("--batch-size", options.batchSize), ("--concurrency", options.concurrency), ("--capacity", options.capacity),
-    ] where value < 1 {
-      throw ProgramError("\(name) is \(value), but must be 1 or more")
-    }
-    if options.capacity < options.batchSize {
-      throw ProgramError(
-        "--capacity is \(options.capacity), but must be at least --batch-size (\(options.batchSize)), or no batch gets full"
-      )
-    }
   }
 
   private func openSink() throws -> any Sink {

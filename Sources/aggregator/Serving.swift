@@ -1,0 +1,40 @@
+import AggregatorService
+import AggregatorStorage
+import ArgumentParser
+import Foundation
+import Logging
+
+/// The command without a subcommand: takes messages and stores them.
+enum Serving {
+  /// Runs, and ends the process with its exit status.
+  static func run(_ arguments: [String]) async -> Never {
+    let loader = OptionsLoader(arguments: arguments, environment: ProcessInfo.processInfo.environment)
+    let loaded = await loader.load()
+    if !loaded.problems.isEmpty {
+      if let word = arguments.first, let meant = AggregatorCommand.subcommand(near: word) {
+        complain("'\(word)' is no subcommand; did you mean \(meant)?")
+        exit(EX_USAGE)
+      }
+      for problem in loaded.problems { complain("\(problem)") }
+      let isMisuse = loaded.problems.contains(where: \.isMisuse)
+      if isMisuse { complain("aggregator --help tells all options") }
+      exit(isMisuse ? EX_USAGE : AggregatorService.ExitCode.failure.status)
+    }
+    LoggingSystem.bootstrap(StreamLogHandler.standardError)
+    var logger = Logger(label: "aggregator")
+    logger.logLevel = loaded.options.logLevel
+    do {
+      exit(try await Program(options: loaded.options, logger: logger).run().status)
+    } catch {
+      complain("\(error)")
+      exit(AggregatorService.ExitCode.failure.status)
+    }
+  }
+}
+
+/// Says on standard error what went wrong.
+func complain(_ words: String) {
+  for line in words.split(separator: "\n") {
+    try? FileHandle.standardError.write(contentsOf: Data("aggregator: \(line)\n".utf8))
+  }
+}
