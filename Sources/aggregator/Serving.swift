@@ -16,9 +16,8 @@ enum Serving {
         exit(EX_USAGE)
       }
       for problem in loaded.problems { complain("\(problem)") }
-      let isMisuse = loaded.problems.contains(where: \.isMisuse)
-      if isMisuse { complain("aggregator --help tells all options") }
-      exit(isMisuse ? EX_USAGE : AggregatorService.ExitCode.failure.status)
+      if loaded.isMisuse { complain("aggregator --help tells all options") }
+      exit(loaded.isMisuse ? EX_USAGE : AggregatorService.ExitCode.failure.status)
     }
     LoggingSystem.bootstrap(StreamLogHandler.standardError)
     var logger = Logger(label: "aggregator")

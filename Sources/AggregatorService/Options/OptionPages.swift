@@ -50,7 +50,7 @@ extension OptionCatalogue {
       Each option can be given on the command line (`--batch-size 500` or `--batch-size=500`), in the environment
       (`AGGREGATOR_BATCH_SIZE=500`), or in a YAML file that `--config` or `AGGREGATOR_CONFIG` names (`batch-size: 500`). The
       command line wins over the environment, and that over the file. What is unknown or malformed is refused, and never
-      passed over.
+      passed over; only the variables that Kubernetes sets for a service called `aggregator` are.
 
       Times have a unit: `us`, `ms`, `s`, `m`, `h`. Sizes are bytes, or have `KiB`, `MiB`, `GiB`, `TiB`. What is on or off is
       `true` or `false`; on the command line the name alone turns it on. `none` takes away what a place that counts less has
@@ -74,8 +74,7 @@ extension OptionCatalogue {
 
       ## SIGHUP
 
-      SIGHUP reads the file and the tokens again. \(reloadable) change at once; for any other change the log names the options
-      that need a restart, and they stay as they were. When something is wrong, all stays as it was, and the log says what it is.
+      \(reloading)
 
       ## Tokens
 
@@ -84,8 +83,8 @@ extension OptionCatalogue {
 
       ```
       # name   SHA-256 of the token                                               streams
-      web      9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08   orders,clicks
-      batch    60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752
+      web      0baa31eab393e0f41701e1be4ef05c5934406b43811fb8f8d7c8577ef0817aa6   orders,clicks
+      batch    794f46e7e5ddc9c77ffd514bac68e4c56a37efca7aea12a062e4039b4fe362a4
       ```
 
       A client sends `Authorization: Bearer TOKEN`. The file holds no secret, because a token has 256 random bits and cannot be
@@ -99,9 +98,14 @@ extension OptionCatalogue {
     return page
   }
 
-  private static var reloadable: String {
+  private static var reloading: String {
     let names = all.filter(\.isReloadable).map { "`\($0.name)`" }
-    return names.dropLast().joined(separator: ", ") + " and " + (names.last ?? "")
+    let text = """
+      SIGHUP reads the file and the tokens again. \(names.dropLast().joined(separator: ", ")) and \(names.last ?? "") change \
+      at once; for any other change the log names the options that need a restart, and they stay as they were. When \
+      something is wrong, all stays as it was, and the log says what it is.
+      """
+    return wrap(text, width: 120).joined(separator: "\n")
   }
 
   private static func referenceEntry(_ option: CatalogueOption) -> String {

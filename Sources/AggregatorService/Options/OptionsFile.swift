@@ -45,10 +45,18 @@ struct OptionsFile: FileConfigSnapshot {
       yaml = try YAMLSnapshot(
         data: data, providerName: providerName, parsingOptions: .init(secretsSpecifier: specifier))
     } catch {
-      // The first line says what and where; those behind it quote the file, which may have a password in it.
-      let line = "\(error)".prefix { !$0.isNewline }
-      throw ProgramError(String(line.hasSuffix(":") ? line.dropLast() : line))
+      throw ProgramError(Self.words(of: error))
     }
+  }
+
+  /// What is wrong and where, without what follows: a part of the file, which may have a password in it.
+  private static func words(of error: any Error) -> String {
+    let lines = "\(error)".split(whereSeparator: \.isNewline)
+    guard let first = lines.first else { return "it is no YAML" }
+    // Of two lines the second one ends with a colon, and then the file is quoted.
+    if first.hasSuffix(":") { return String(first.dropLast()) }
+    guard lines.count > 1, lines[1].hasSuffix(":"), lines[1] != "Context:" else { return String(first) }
+    return "\(first): \(lines[1].drop { $0 == " " }.dropLast())"
   }
 
   func value(forKey key: AbsoluteConfigKey, type: ConfigType) throws -> LookupResult {

@@ -13,6 +13,9 @@ package struct LoadedOptions: Sendable {
   /// Options whose values were malformed.
   var unread: Set<String> = []
 
+  /// Whether something that was written makes no sense by itself.
+  package var isMisuse: Bool { problems.contains(where: \.isMisuse) }
+
   /// Where the option's value comes from.
   package func origin(of option: CatalogueOption) -> OptionOrigin { origins[option.name] ?? .standard }
 }
@@ -89,8 +92,11 @@ package struct OptionsLoader: Sendable {
   private func unknownVariables() -> [OptionProblem] {
     let known = OptionCatalogue.all.map(\.variable)
     return environment.keys.sorted().filter { !known.contains($0) && !Self.isOfKubernetes($0) }.map { name in
-      let near = Suggestion.nearest(to: name, among: known).map { "; did you mean \($0)?" } ?? ""
-      return .misuse("the environment's \(name) is no option\(near)")
+      // By what differs: with the prefix all names would be near each other.
+      let prefix = OptionCatalogue.variablePrefix
+      let near = Suggestion.nearest(
+        to: String(name.dropFirst(prefix.count)), among: known.map { String($0.dropFirst(prefix.count)) })
+      return .misuse("the environment's \(name) is no option\(near.map { "; did you mean \(prefix)\($0)?" } ?? "")")
     }
   }
 

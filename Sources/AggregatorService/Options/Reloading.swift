@@ -1,12 +1,14 @@
 import AggregatorStorage
 import Dispatch
 package import Logging
-import Synchronization
+import ServiceLifecycle
+import UnixSignals
 
 /// What SIGHUP does: reads the file and the tokens again, and applies what can change while the program runs.
 ///
-/// The command line and the environment stay. When anything is wrong, all stays as it was.
-package actor Reloading {
+/// The command line and the environment stay. When anything is wrong, all stays as it was. While it runs, SIGHUP does not end
+/// the process.
+package actor Reloading: Service {
   /// What came of it.
   package enum Outcome: Sendable, Hashable {
     /// Options that have changed, and options whose new value waits for a restart. The tokens are as the file has them.
@@ -40,6 +42,11 @@ package actor Reloading {
     self.logger = logger
     self.apply = apply
     current = options
+  }
+
+  /// Reloads for each SIGHUP, until a graceful shutdown begins or the task is cancelled.
+  package func run() async {
+    for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() { await reload() }
   }
 
   /// Reads all again, and applies it or says why not; to be called by one at a time.
