@@ -88,7 +88,8 @@ let package = Package(
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-      ]
+      ],
+      resources: [.embedInCode("Admin/Page")]
     ),
     // Keeps messages: sinks, journal, dead letters. No server.
     .target(
