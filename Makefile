@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test tsan mutations format lint bench load adaptation hot-path soak release examples tools
+.PHONY: run test tsan mutations format lint bench load adaptation hot-path soak release examples tools test-tools
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -18,7 +18,7 @@ run: tools
 
 # All tests; those of the program start the program. The long ones run by themselves, so that the others are not kept waiting.
 long = CoreSimulation|Exhaustive
-test: tools
+test: tools test-tools
 	swift build --build-tests
 	swift test --skip-build --skip '$(long)'
 	swift test --skip-build --filter '$(long)'
@@ -78,3 +78,7 @@ examples: tools
 tools:
 	@command -v swift >/dev/null || { echo "Swift 6.3 or later is needed: https://www.swift.org/install"; exit 1; }
 	@scripts/install.sh libpq-dev libsqlite3-dev pkg-config zlib1g-dev
+
+# What the tests need beside: a browser for the page.
+test-tools:
+	@scripts/install.sh chromium chromium-driver

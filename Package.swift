@@ -133,6 +133,7 @@ let package = Package(
         "AggregatorStorage",
         "AggregatorTestSupport",
         "CZlib",
+        "Batching",
         "aggregator",  // started by the tests
         .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "Crypto", package: "swift-crypto"),

@@ -4,6 +4,7 @@ import Batching
 struct RecentBatch: Sendable, Equatable {
   enum Outcome: String, Sendable { case stored, retrying, refused, partly }
 
+  var stream: String
   /// When its last handler call began, since the beginning.
   var began: Duration
   var messages: Int
@@ -23,6 +24,7 @@ struct MeterState: Sendable {
     var attempt: Int
   }
 
+  let stream: String
   private(set) var counts = StreamCounts()
   private(set) var seconds = SecondRing()
   private var wait = RecentLatency()
@@ -39,6 +41,10 @@ struct MeterState: Sendable {
   /// More handler calls than anybody runs at once; one whose end is not told cannot make the list grow.
   private static let mostOpen = 1_024
   private static let longestReason = 300
+
+  init(stream: String) {
+    self.stream = stream
+  }
 
   /// Brings what goes by the clock up to date.
   ///
@@ -122,7 +128,7 @@ struct MeterState: Sendable {
     counts.inFlight -= batch.messages
     remember(
       RecentBatch(
-        began: batch.began, messages: messages, trigger: batch.trigger, attempts: batch.attempt, took: took,
+        stream: stream, began: batch.began, messages: messages, trigger: batch.trigger, attempts: batch.attempt, took: took,
         outcome: shown))
   }
 

@@ -92,6 +92,7 @@ extension Overview {
   }
 
   package struct Batch: Sendable, Hashable, Codable {
+    package var stream: String
     /// When its last handler call began, in seconds since 1970-01-01 UTC.
     package var time: Double
     package var messages: Int

@@ -26,11 +26,12 @@ package final class StreamMeter: Sendable {
 
   package let name: StreamName
   private let clock: MeterClock
-  private let state = Mutex(MeterState())
+  private let state: Mutex<MeterState>
 
   init(name: StreamName, clock: MeterClock) {
     self.name = name
     self.clock = clock
+    state = Mutex(MeterState(stream: name.description))
   }
 
   /// Messages were accepted: from now on they are held.

@@ -45,8 +45,9 @@ extension StreamState {
     } else if waitsForSlot {
       self.init(kind: .waiting, sentence: Self.waiting(reading, settings))
     } else if reading.openBatches > 0 || reading.busy > 0 || reading.counts.held > 0 {
-      let isFilling = settings.lingerMilliseconds > 0 && reading.busy < 0.5 && reading.lastSeconds.batches > 0
-      let fills = isFilling || (reading.openBatches == 0 && reading.counts.held > 0)
+      let isBetween = reading.openBatches == 0 && reading.counts.held > 0
+      let fills =
+        settings.lingerMilliseconds > 0 && (isBetween || (reading.busy < 0.5 && reading.lastSeconds.batches > 0))
       self.init(
         kind: fills ? .filling : .storing, sentence: fills ? Self.filling(reading, settings) : Self.storing(reading))
     } else {

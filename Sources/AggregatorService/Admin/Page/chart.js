@@ -93,6 +93,10 @@ export class Chart {
 
   #leave() {
     this.pointed = undefined;
+    this.#hide();
+  }
+
+  #hide() {
     this.tip.hidden = true;
     this.cursor.setAttribute("visibility", "hidden");
   }
@@ -100,7 +104,7 @@ export class Chart {
   #tell() {
     const count = this.#series.received.length;
     const index = this.pointed - (seconds - count);
-    if (index < 0 || index >= count) return this.#leave0();
+    if (index < 0 || index >= count) return this.#hide();
     const x = this.#x(index, count);
     this.cursor.setAttribute("x1", x);
     this.cursor.setAttribute("x2", x);
@@ -112,10 +116,5 @@ export class Chart {
     const share = x / width;
     this.tip.style.left = share < 0.5 ? `calc(${share * 100}% + 10px)` : "auto";
     this.tip.style.right = share < 0.5 ? "auto" : `calc(${(1 - share) * 100}% + 10px)`;
-  }
-
-  #leave0() {
-    this.tip.hidden = true;
-    this.cursor.setAttribute("visibility", "hidden");
   }
 }

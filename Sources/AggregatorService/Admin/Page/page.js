@@ -135,7 +135,7 @@ function show() {
   showTimes(numbers);
   showLedger(numbers);
   showFailure(numbers.lastFailure);
-  showLast(numbers.recentBatches);
+  showLast(numbers.recentBatches, Boolean(stream) || overview.streams.length < 2);
   text("version", overview.version);
   text("source", overview.source);
   text("target", overview.target);
@@ -255,7 +255,7 @@ function showBatches(numbers) {
 }
 
 // Where a time is between 0.1 ms and 100 s, by its logarithm.
-const place = (time) => Math.min(Math.max((Math.log10(Math.max(time, 0.1)) + 1) / 6, 0), 1) * 97;
+const place = (time) => Math.min(Math.max((Math.log10(Math.max(time, 0.1)) + 1) / 6, 0), 1) * 99;
 
 function showTimes(numbers) {
   for (const [name, times] of [["wait", numbers.waitMilliseconds], ["store", numbers.handlerMilliseconds]]) {
@@ -291,23 +291,26 @@ function showFailure(failure) {
   text("failure-reason", failure.reason);
 }
 
-function showLast(batches) {
+function showLast(batches, isOfOne) {
   const body = $("last");
+  body.parentElement.classList.toggle("one", isOfOne);
   $("last-none").hidden = batches.length > 0;
   body.parentElement.hidden = batches.length === 0;
   while (body.rows.length < batches.length) {
     const row = body.insertRow();
-    for (const name of ["", "number", "", "number", ""]) row.insertCell().className = name;
+    for (const name of ["began", "of", "number", "due", "number", ""]) row.insertCell().className = name;
   }
   while (body.rows.length > batches.length) body.deleteRow(-1);
   batches.forEach((batch, index) => {
     const { cells } = body.rows[index];
     text(cells[0], clock(batch.time));
-    text(cells[1], grouped(batch.messages));
-    text(cells[2], batch.trigger);
-    text(cells[3], milliseconds(batch.milliseconds));
-    text(cells[4], batch.attempts > 1 ? `${batch.outcome}, attempt ${batch.attempts}` : batch.outcome);
-    cells[4].dataset.outcome = batch.outcome;
+    text(cells[1], batch.stream);
+    cells[1].title = batch.stream;
+    text(cells[2], grouped(batch.messages));
+    text(cells[3], batch.trigger);
+    text(cells[4], milliseconds(batch.milliseconds));
+    text(cells[5], batch.attempts > 1 ? `${batch.outcome}, try ${batch.attempts}` : batch.outcome);
+    cells[5].dataset.outcome = batch.outcome;
   });
 }
 

@@ -1,0 +1,170 @@
+import AggregatorStorage
+import AggregatorTestSupport
+import Batching
+import Foundation
+import Testing
+
+@testable import AggregatorService
+
+/// The page as an operator sees it, in a real browser.
+@Suite("Page", .serialized, .timeLimit(.minutes(5)))
+struct PageTests {
+  private let served = Served()
+
+  /// Two streams under way for two and a half minutes: one goes well, the other's store is away.
+  private func setUp() throws {
+    let messages = served.meters.meter(for: .messages)
+    let audit = served.meters.meter(for: try StreamName("audit"))
+    for second in 0..<150 {
+      let count = 900 + second * 37 % 400 + second * 3
+      messages.received(messages: count)
+      for (part, trigger) in [(500, Trigger.size), (count - 500, .linger)] {
+        messages.batchBegan(messages: part, trigger: trigger, attempt: 1, waited: .milliseconds(5 + second % 15))
+        served.clock.advance(by: .milliseconds(4 + second % 7))
+        messages.batchEnded(messages: part, took: .milliseconds(4 + second % 7), outcome: .stored)
+      }
+      served.clock.advance(by: .milliseconds(1_000 - 2 * (4 + second % 7)))
+    }
+    audit.received(messages: 60)
+    for attempt in 1...3 {
+      audit.batchBegan(messages: 60, trigger: .linger, attempt: attempt, waited: .milliseconds(20))
+      served.clock.advance(by: .milliseconds(300))
+      audit.batchEnded(
+        messages: 60, took: .milliseconds(300), outcome: .failed(reason: "postgres://db/events: connection refused"))
+    }
+    audit.rejected(messages: 2)
+    served.clock.advance(by: .seconds(4))
+    served.change { said in
+      said.program.journal = Overview.Journal(
+        messages: 10_233, bytes: 5_233_112, maximumBytes: 1 << 30, oldestSeconds: 2.4)
+      said.program.deadLetters = 3
+      said.program.connections = 64
+    }
+  }
+
+  /// Opens the page and waits for its first numbers.
+  private func open(_ browser: Browser, _ port: Int, _ path: String = "/") async throws {
+    try await browser.open("http://127.0.0.1:\(port)\(path)")
+    try await eventually("it is live") { try await browser.text("link-text").hasPrefix("Live") }
+    try await eventually("the chart is drawn") {
+      try await browser.run("return document.querySelector('.chart path.in').getAttribute('d')?.length > 100")
+        as? Bool == true
+    }
+  }
+
+  private func isWithinWidth(_ browser: Browser) async throws -> Bool {
+    try await browser.run("return document.documentElement.scrollWidth <= innerWidth") as? Bool == true
+  }
+
+  @Test func `it shows what there is, and changes live`() async throws {
+    try setUp()
+    let browser = try await Browser()
+    try await served.serve { (port, _) async throws in
+      try await open(browser, port)
+      let messages = served.meters.meter(for: .messages)
+      let before = messages.reading().counts.received + 60
+      #expect(try await browser.text("received") == StreamState.grouped(before))
+      #expect(try await browser.text("state-word") == "Backing off: audit")
+      #expect(
+        try await browser.text("state-sentence")
+          == "The last 3 attempts failed, 4 s ago, and it will be tried again: postgres://db/events: connection refused")
+      #expect(try await browser.text("source") == "http://127.0.0.1:8080")
+      #expect(try await browser.text("target") == "postgres://db/events")
+      for (id, number) in [("retries", "2"), ("rejected", "2"), ("dead", "3"), ("connections", "64")] {
+        #expect(try await browser.text(id) == number)
+      }
+      #expect(try await browser.text("journal-bytes") == "5 MiB of 1 GiB")
+      messages.received(messages: 1_000)
+      try await eventually("the number has changed") {
+        try await browser.text("received") == StreamState.grouped(before + 1_000)
+      }
+      served.meters.meter(for: try StreamName("clicks")).received(messages: 5)
+      try await eventually("a new stream is there") {
+        try await browser.run("return document.querySelectorAll('#streams input').length") as? Int == 4
+      }
+      #expect(try await browser.console() == [])
+    }
+    try await browser.quit()
+  }
+
+  @Test func `a stream is chosen, and all is flushed, by keyboard`() async throws {
+    try setUp()
+    let browser = try await Browser()
+    try await served.serve { (port, _) async throws in
+      try await open(browser, port)
+      // The link that skips, then the streams, which are one stop.
+      try await browser.press([.tab, .tab])
+      #expect(try await browser.run("return document.activeElement.name") as? String == "stream")
+      #expect(
+        try await browser.run(
+          "return getComputedStyle(document.activeElement.nextElementSibling).outlineStyle") as? String == "solid")
+      try await browser.press([.right])
+      try await eventually("the stream is shown") { try await browser.text("received") == "60" }
+      #expect(try await browser.text("state-word") == "Backing off")
+      #expect(try await browser.text("failure-reason") == "postgres://db/events: connection refused")
+      #expect(try await browser.run("return location.hash") as? String == "#audit")
+      try await browser.press([.right])
+      try await eventually("the other stream is shown") {
+        try await browser.text("received")
+          == StreamState.grouped(served.meters.meter(for: .messages).reading().counts.received)
+      }
+      try await browser.press([.tab])
+      #expect(try await browser.run("return document.activeElement.id") as? String == "flush")
+      try await browser.press([.enter])
+      try await eventually("it says so") { try await browser.text("flush-said") == "Flushed." }
+      #expect(served.now.flushes == 1)
+      #expect(try await browser.console() == [])
+    }
+    try await browser.quit()
+  }
+
+  @Test func `it fits a phone, light and dark, and a wide screen`() async throws {
+    try setUp()
+    let browser = try await Browser()
+    try await served.serve { (port, _) async throws in
+      var colours: Set<String> = []
+      for scheme in ["light", "dark"] {
+        try await browser.prefer(["prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"])
+        for (name, width, height) in [("phone", 360, 1_200), ("tablet", 768, 1_000), ("wide", 1_180, 1_300)] {
+          try await browser.resize(width: width, height: height)
+          for path in ["/", "/#messages"] {
+            try await open(browser, port, path)
+            #expect(try await isWithinWidth(browser), "\(name) \(path)")
+            try await browser.keepPicture("\(name)-\(scheme)\(path == "/" ? "" : "-stream")")
+          }
+        }
+        colours.insert(
+          try await browser.run("return getComputedStyle(document.body).backgroundColor") as? String ?? "")
+        #expect(
+          try await browser.run(
+            "return getComputedStyle(document.querySelector('.bar i')).transitionDuration") as? String == "0s")
+      }
+      #expect(colours.count == 2)
+      #expect(try await browser.console() == [])
+    }
+    try await browser.quit()
+  }
+
+  @Test func `it says that the program is gone, and goes on by itself when it is there again`() async throws {
+    try setUp()
+    let browser = try await Browser()
+    var port = 0
+    try await served.serve { (first, _) async throws in
+      port = first
+      try await open(browser, port)
+    }
+    try await eventually("it says so") { try await browser.text("link-text").hasPrefix("Connection lost") }
+    // Another process, as it were: its clock begins anew.
+    let next = Served()
+    next.clock.advance(by: .seconds(3))
+    next.meters.meter(for: .messages).received(messages: 7)
+    try await next.serve(port: port) { (port, _) async throws in
+      try await eventually("it is live") { try await browser.text("link-text").hasPrefix("Live") }
+      #expect(try await browser.text("received") == "7")
+      #expect(try await browser.text("notice").contains("restarted"))
+      next.change { $0.program.state = .draining }
+      try await eventually("it says that it ends") { try await browser.text("notice").contains("about to end") }
+    }
+    try await browser.quit()
+  }
+}
