@@ -10,7 +10,7 @@ struct AggregatorCommand: AsyncParsableCommand {
     commandName: "aggregator",
     abstract: "Takes messages one by one and stores them in batches.",
     version: "0.1.0",
-    subcommands: [CheckCommand.self, TokenCommand.self, ReferenceCommand.self]
+    subcommands: [CheckCommand.self, DeadLettersCommand.self, TokenCommand.self, ReferenceCommand.self]
   )
 
   /// The names that, as a first argument, are no option of the serving command.

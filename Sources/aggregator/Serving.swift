@@ -1,6 +1,7 @@
 import AggregatorService
 import AggregatorStorage
 import ArgumentParser
+import CoreMetrics
 import Foundation
 import Logging
 
@@ -19,11 +20,17 @@ enum Serving {
       if loaded.isMisuse { complain("aggregator --help tells all options") }
       exit(loaded.isMisuse ? EX_USAGE : AggregatorService.ExitCode.failure.status)
     }
-    LoggingSystem.bootstrap(StreamLogHandler.standardError)
+    switch loaded.options.logFormat {
+    case .text: LoggingSystem.bootstrap(StreamLogHandler.standardError)
+    case .json: LoggingSystem.bootstrap { JSONLogHandler.standardError(label: $0) }
+    }
+    // Collected only where somebody can look at them.
+    let metrics = loaded.options.admin == nil ? nil : PrometheusMetrics()
+    if let metrics { MetricsSystem.bootstrap(metrics) }
     var logger = Logger(label: "aggregator")
     logger.logLevel = loaded.options.logLevel
     do {
-      exit(try await Program(options: loaded.options, logger: logger).run().status)
+      exit(try await Program(options: loaded.options, loader: loader, metrics: metrics, logger: logger).run().status)
     } catch {
       complain("\(error)")
       exit(AggregatorService.ExitCode.failure.status)

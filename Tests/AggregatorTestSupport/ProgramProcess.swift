@@ -31,7 +31,9 @@ package final class ProgramProcess: Sendable {
     let tests = URL(fileURLWithPath: CommandLine.arguments[0])
     process.executableURL = tests.deletingLastPathComponent().appendingPathComponent("aggregator")
     process.arguments = arguments
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    // Each program that is watched wants a port of its own.
+    process.environment = ProcessInfo.processInfo.environment.merging(["AGGREGATOR_ADMIN": "none"]) { $1 }
+      .merging(environment) { $1 }
     if let file {
       process.standardInput = FileHandle(forReadingAtPath: file)
     } else {

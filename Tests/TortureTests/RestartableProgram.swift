@@ -51,7 +51,8 @@ final class RestartableProgram: Sendable {
       ProcessInfo.processInfo.environment["AGGREGATOR_PROGRAM"].map { URL(fileURLWithPath: $0) }
       ?? beside.appendingPathComponent("aggregator")
     started.arguments = ["--from", "http://127.0.0.1:\(port)"] + arguments
-    started.environment = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
+    started.environment = ProcessInfo.processInfo.environment.merging(
+      ["SWIFT_BACKTRACE": "enable=no", "AGGREGATOR_ADMIN": "none"]) { $1 }
     started.standardInput = FileHandle.nullDevice
     started.standardOutput = FileHandle.nullDevice
     started.standardError = try FileHandle(forWritingTo: errors)

@@ -69,11 +69,14 @@ package struct AdminServer: Service {
   /// Serves until a graceful shutdown or its cancellation.
   package func run() async throws {
     let onListening = onListening
+    let limits = ConnectionLimits(header: .seconds(10), body: .seconds(10), part: 1 << 16)
+    let count = ConnectionCount()
     let application = Application(
       responder: AdminResponder(
         feeds: feeds, events: events, requestGuard: RequestGuard(host: host), logger: logger),
       server: .http1(
-        configuration: .init(additionalChannelHandlers: [ConnectionHandler()], idleTimeout: .seconds(60))),
+        configuration: .init(
+          additionalChannelHandlers: [ConnectionHandler(limits: limits, count: count)], idleTimeout: .seconds(60))),
       configuration: ApplicationConfiguration(address: .hostname(host, port: port)),
       onServerRunning: { channel in onListening(channel.localAddress?.port ?? 0) },
       logger: logger

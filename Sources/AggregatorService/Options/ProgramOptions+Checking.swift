@@ -33,6 +33,20 @@ extension ProgramOptions {
           "--max-backoff is \(Units.show(maximumBackoff)), but must be at least --initial-backoff "
             + "(\(Units.show(initialBackoff)))"))
     }
+    if maximumMessage > maximumBody {
+      problems.append(
+        .init(
+          ["max-message", "max-body"],
+          "--max-message is \(Units.show(bytes: maximumMessage)), but must not be more than --max-body "
+            + "(\(Units.show(bytes: maximumBody)))"))
+    }
+    if journal != nil, case .standardInput = source {
+      problems.append(
+        .init(
+          ["journal", "from"],
+          "--journal is for messages that come over HTTP: standard input waits for the store by itself; leave it out, and "
+            + "give --dead-letters for what the store refuses"))
+    }
     if journal != nil, maximumJournal < maximumBody {
       problems.append(
         .init(
@@ -129,6 +143,15 @@ extension Source {
     switch self {
     case .http(_, let port), .https(_, let port): port
     case .standardInput: nil
+    }
+  }
+
+  /// The same on another port: that which was free.
+  func withPort(_ port: Int) -> Source {
+    switch self {
+    case .http(let host, _): .http(host: host, port: port)
+    case .https(let host, _): .https(host: host, port: port)
+    case .standardInput: self
     }
   }
 

@@ -128,7 +128,8 @@ struct MeterState: Sendable {
     counts.inFlight -= batch.messages
     remember(
       RecentBatch(
-        stream: stream, began: batch.began, messages: messages, trigger: batch.trigger, attempts: batch.attempt, took: took,
+        stream: stream, began: batch.began, messages: messages, trigger: batch.trigger, attempts: batch.attempt,
+        took: took,
         outcome: shown))
   }
 

@@ -105,7 +105,8 @@ extension Overview.Numbers {
       recentBatches: reading.recent.map {
         Overview.Batch(
           stream: $0.stream, time: beginning + $0.began.seconds, messages: $0.messages,
-          trigger: $0.trigger.description, attempts: $0.attempts, milliseconds: $0.took.milliseconds.rounded(toPlaces: 3), outcome: $0.outcome.rawValue)
+          trigger: $0.trigger.description, attempts: $0.attempts,
+          milliseconds: $0.took.milliseconds.rounded(toPlaces: 3), outcome: $0.outcome.rawValue)
       }
     )
   }

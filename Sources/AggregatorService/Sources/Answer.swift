@@ -103,7 +103,16 @@ enum Answer {
     error(.forbidden, "this token is not for the stream '\(stream)'", [.connection: "close"])
   }
 
-  static func refused(_ problem: any Error, stored: Int) -> Response {
+  /// Some of the messages, or all, are dead letters now.
+  static func buried(stored: Int) -> Response {
+    error(
+      .unprocessableContent,
+      "the store refuses messages of this request; the aggregator keeps those as dead letters and has stored the others; "
+        + "sending it again will not help",
+      stored: stored)
+  }
+
+  static func refused(stored: Int) -> Response {
     error(
       .unprocessableContent,
       "the store refuses this request, the aggregator's log says why; sending it again will not help; \(rest(stored))",

@@ -8,20 +8,21 @@ import NIOCore
 import NIOSSL
 import ServiceLifecycle
 
-/// The HTTP server for clients, and what stores their messages behind it, in the order in which they have to stop: first the
-/// server, so that every request that it has taken gets its answer, then the storing.
+/// The HTTP server for clients.
+///
+/// It has to stop before what stores their messages, so that every request that it has taken gets its answer.
 struct HTTPSource {
   let host: String
   let port: Int
   let options: ProgramOptions
   let intake: Intake
-  let tokens: (any Authorizing)?
+  let tokens: TokenStore
   let connections: ConnectionCount
   let logger: Logger
   /// Called with the port once the server listens.
   let onListening: @Sendable (Int) -> Void
 
-  /// The whole, which is a service too.
+  /// The server, which is a service.
   ///
   /// - Throws: ``ProgramError`` when the certificate or its key cannot be used.
   func application() throws(ProgramError) -> some ApplicationProtocol {
@@ -30,7 +31,6 @@ struct HTTPSource {
       responder: MessagesResponder(intake: intake, options: options, tokens: tokens),
       server: try server(),
       configuration: ApplicationConfiguration(address: .hostname(host, port: port), backlog: 4_096),
-      services: [StoringService(storing: intake.storing)],
       onServerRunning: { channel in onListening(channel.localAddress?.port ?? 0) },
       logger: logger
     )
@@ -56,12 +56,6 @@ struct HTTPSource {
         "the certificate '\(certificate)' (--tls-certificate) or its key '\(key)' (--tls-key) cannot be used: \(error); "
           + "give PEM files that this user may read")
     }
-  }
-
-  private struct StoringService: Service {
-    let storing: any Storing
-
-    func run() async throws { try await storing.run() }
   }
 
   /// Says in words why the server could not be started.

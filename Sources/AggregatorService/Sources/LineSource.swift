@@ -5,6 +5,7 @@ import Batching
 struct LineSource {
   let input: StandardInput
   let longestLine: Int
+  let rules: MessageRules
   let send: ([Message]) async throws -> Void
   let report: (String) -> Void
 
@@ -15,11 +16,12 @@ struct LineSource {
   private(set) var line = 0
 
   init(
-    input: StandardInput, longestLine: Int, report: @escaping (String) -> Void,
+    input: StandardInput, options: ProgramOptions, report: @escaping (String) -> Void,
     send: @escaping ([Message]) async throws -> Void
   ) {
     self.input = input
-    self.longestLine = longestLine
+    longestLine = options.maximumMessage
+    rules = MessageRules(identityField: options.identityField)
     self.report = report
     self.send = send
   }
@@ -52,7 +54,9 @@ struct LineSource {
 
   private mutating func take(_ lines: [UInt8]) async throws {
     // As a rule all are well-formed, and are read in one go.
-    if let messages = try? Message.all(in: lines, format: .newlineDelimited), messages.allSatisfy(isShortEnough) {
+    if let messages = try? Message.all(in: lines, format: .newlineDelimited, rules: rules),
+      messages.allSatisfy(isShortEnough)
+    {
       line += lines.count { $0 == 0x0A } + (lines.last == 0x0A ? 0 : 1)
       if !messages.isEmpty { try await send(messages) }
       return
@@ -63,7 +67,7 @@ struct LineSource {
       let end = rest.firstIndex(of: 0x0A).map { $0 + 1 } ?? rest.endIndex
       line += 1
       do throws(MessageSyntaxError) {
-        let found = try Message.all(in: rest[..<end], format: .newlineDelimited)
+        let found = try Message.all(in: rest[..<end], format: .newlineDelimited, rules: rules)
         if found.allSatisfy(isShortEnough) { messages += found } else { complainOfLength() }
       } catch {
         complain("column \(error.column): \(error.reason)")
@@ -76,7 +80,7 @@ struct LineSource {
   private func isShortEnough(_ message: Message) -> Bool { message.body.utf8.count <= longestLine }
 
   private mutating func complainOfLength() {
-    complain("it is longer than \(longestLine) bytes; raise --max-body")
+    complain("it is longer than \(longestLine) bytes; raise --max-message")
   }
 
   private mutating func complain(_ reason: String) {

@@ -22,7 +22,7 @@ struct MessagesResponder: HTTPResponder {
 
   let intake: Intake
   let options: ProgramOptions
-  let tokens: (any Authorizing)?
+  let tokens: TokenStore
 
   func respond(to request: Request, context: Context) async throws -> Response {
     let path = request.uri.path
@@ -50,10 +50,10 @@ struct MessagesResponder: HTTPResponder {
 
   private func post(_ request: Request, to stream: StreamName, _ channel: any Channel) async throws -> Response {
     guard request.method == .post else { return Answer.wrongMethod(request.method, allowed: "POST") }
-    switch tokens?.authorize(request.headers[.authorization], for: stream) {
-    case nil, .allowed: break
+    switch tokens.authorise(header: request.headers[.authorization], stream: stream) {
+    case .allowed: break
     case .unknown: return Answer.unauthorized()
-    case .forbidden: return Answer.forbidden(stream)
+    case .notForStream: return Answer.forbidden(stream)
     }
     guard let format = Self.format(of: request.headers[.contentType]) else {
       return Answer.unsupportedType(request.headers[.contentType])
@@ -106,10 +106,13 @@ struct MessagesResponder: HTTPResponder {
       switch await intake.store(messages, in: stream, acknowledge: acknowledge) {
       case .stored: break
       case .journaled: isJournaled = true
-      case .full(let why): return Answer.unavailable(why, stored: stored)
+      case .full(let why):
+        return Answer.unavailable(why, stored: stored, retryAfter: intake.retryAfter(stream))
       case .closing: return Answer.closing(stored: stored)
-      case .failed: return Answer.unavailable("storing failed, the aggregator's log says why", stored: stored)
-      case .refused(let error): return Answer.refused(error, stored: stored)
+      case .failed:
+        return Answer.unavailable("storing failed, the aggregator's log says why", stored: stored, retryAfter: 2)
+      case .refused: return Answer.refused(stored: stored)
+      case .buried: return Answer.buried(stored: stored)
       }
       stored += messages.count
     }
@@ -145,19 +148,4 @@ extension HTTPField.Name {
   static let idempotencyKey = HTTPField.Name("Idempotency-Key") ?? .accept
   static let prefer = HTTPField.Name("Prefer") ?? .accept
   static let preferenceApplied = HTTPField.Name("Preference-Applied") ?? .accept
-}
-
-/// Who may send what.
-protocol Authorizing: Sendable {
-  /// Looks at an `Authorization` field.
-  func authorize(_ field: String?, for stream: StreamName) -> Authorization
-}
-
-/// What an `Authorization` field is good for.
-enum Authorization: Sendable, Equatable {
-  case allowed
-  /// There is no token, or one that is not known.
-  case unknown
-  /// The token is known, and not for this stream.
-  case forbidden
 }

@@ -1,7 +1,6 @@
 import AggregatorStorage
 import Batching
 import Logging
-import Synchronization
 
 /// Group commit: requests of many clients are stored in one transaction, and each gets its answer after the commit.
 ///
@@ -17,11 +16,17 @@ final class GroupCommit: Storing {
 
   private let aggregator: KeyedAggregator<StreamName, PendingRequest>
   private let room: Room
+  private let observer: any PipelineObserver
 
-  init(options: ProgramOptions, sink: any Sink, ledger: Ledger, logger: Logger) throws {
+  /// Makes one; refused messages are kept in `deadLetters` where there is such a file.
+  init(
+    options: ProgramOptions, sink: any Sink, deadLetters: DeadLetters? = nil, observer: any PipelineObserver,
+    logger: Logger
+  ) throws {
     let batchSize = options.batchSize
     let outage = Outage(logger: logger)
     room = Room(capacity: options.capacity, share: batchSize)
+    self.observer = observer
     aggregator = try KeyedAggregator(
       name: "requests",
       configuration: Self.configuration(options),
@@ -29,18 +34,51 @@ final class GroupCommit: Storing {
       weight: { min($0.messages.count, batchSize) },
       key: \.stream
     ) { stream, batch in
-      let messages = batch.count == 1 ? batch[0].messages : batch.flatMap(\.messages)
-      try await sink.write(messages, to: stream)
-      ledger.stored(messages.count)
+      try await Self.write(batch, to: stream, sink, observer)
       outage.ended()
       for request in batch { request.answer.resume(returning: .stored) }
     } onFailure: { stream, failure in
-      for item in failure.items {
-        let isRefusal = (item.error as? any RetryAdvising)?.isRetryable == false
-        ledger.failed(item.message.messages.count)
-        item.message.answer.resume(returning: isRefusal ? .refused(item.error) : .failed(item.error))
-      }
+      await Self.giveUp(failure, of: stream, deadLetters, observer, logger)
       outage.failed(stream: stream, requests: failure.items.count, error: failure.error)
+    }
+  }
+
+  private static func write(
+    _ batch: Batch<PendingRequest>, to stream: StreamName, _ sink: any Sink, _ observer: any PipelineObserver
+  ) async throws {
+    let messages = batch.count == 1 ? batch[0].messages : batch.flatMap(\.messages)
+    observer.batchBegan(
+      stream: stream, messages: messages.count, trigger: batch.trigger, attempt: batch.attempt,
+      oldestReceivedAt: messages[0].receivedAt)
+    let began = ContinuousClock.now
+    do {
+      try await sink.write(messages, to: stream)
+      observer.batchEnded(stream: stream, messages: messages.count, took: .now - began, error: nil)
+    } catch {
+      observer.batchEnded(stream: stream, messages: messages.count, took: .now - began, error: error)
+      throw error
+    }
+  }
+
+  private static func giveUp(
+    _ failure: BatchFailure<PendingRequest>, of stream: StreamName, _ deadLetters: DeadLetters?,
+    _ observer: any PipelineObserver, _ logger: Logger
+  ) async {
+    for item in failure.items {
+      let messages = item.message.messages
+      let isRefusal = (item.error as? any RetryAdvising)?.isRetryable == false
+      if isRefusal, let deadLetters {
+        let burials = messages.map {
+          Burial(stream: stream, message: $0, error: "\(item.error)", attempts: failure.attempts)
+        }
+        do {
+          try await deadLetters.keep(burials)
+        } catch {
+          logger.error("keeping dead letters failed; their client was told", metadata: ["error": "\(error)"])
+        }
+      }
+      observer.buried(stream: stream, messages: messages.count)
+      item.message.answer.resume(returning: isRefusal ? .refused(item.error) : .failed(item.error))
     }
   }
 
@@ -55,16 +93,17 @@ final class GroupCommit: Storing {
       overflow: .reject,
       // Short: a client waits for its answer meanwhile. A longer outage is its to bridge, told by 503 and Retry-After.
       // A request that the store refuses for good must not fail those that it shares a batch with.
-      retry: options.maximumAttempts == 1
-        ? .never
-        : .exponential(
-          maximumAttempts: options.maximumAttempts, initial: options.initialBackoff,
-          maximum: min(options.maximumBackoff, .milliseconds(500)), isolatesPoisonMessages: true),
+      retry: .exponential(
+        maximumAttempts: options.maximumAttempts, initial: min(options.initialBackoff, longestBackoff),
+        maximum: min(options.maximumBackoff, longestBackoff), isolatesPoisonMessages: true),
       handlerTimeout: options.storeTimeout,
       drainTimeout: options.drainTimeout,
       maximumBatchWeight: options.batchSize
     )
   }
+
+  /// A client waits meanwhile.
+  private static let longestBackoff = Duration.milliseconds(500)
 
   var held: Int { room.held }
 
@@ -73,12 +112,17 @@ final class GroupCommit: Storing {
       return .full("as many messages are held as may be (--capacity)")
     }
     defer { room.giveBack(messages.count, of: stream) }
+    // Before they are sent: they may be stored before that returns.
+    observer.accepted(stream: stream, messages: messages.count)
     return await withCheckedContinuation { answer in
+      let refusal: Outcome
       switch aggregator.trySend(PendingRequest(stream: stream, messages: messages, answer: answer)) {
-      case .accepted: break
-      case .full, .tooHeavy: answer.resume(returning: .full("as many messages are held as may be (--capacity)"))
-      case .closed: answer.resume(returning: .closing)
+      case .accepted: return
+      case .full, .tooHeavy: refusal = .full("as many messages are held as may be (--capacity)")
+      case .closed: refusal = .closing
       }
+      observer.buried(stream: stream, messages: messages.count)
+      answer.resume(returning: refusal)
     }
   }
 
@@ -90,12 +134,13 @@ final class GroupCommit: Storing {
     try await aggregator.run()
   }
 
-  /// Changes what can be changed while it runs.
   func reconfigure(_ options: ProgramOptions) throws {
     var configuration = aggregator.configuration
     configuration.batchSize = options.batchSize
     configuration.linger = options.linger
     configuration.concurrency = options.concurrency
+    configuration.capacity = 2 * options.capacity
     try aggregator.reconfigure(configuration)
+    room.change(capacity: options.capacity, share: options.batchSize)
   }
 }

@@ -4,18 +4,29 @@ import Synchronization
 /// Where requests enter: what may be taken now, and which streams there are.
 final class Intake: Sendable {
   let storing: any Storing
+  let meters: Meters
   let memory = HeldBytes()
-  let capacity: Int
   let maximumStreams: Int
+  private let currentCapacity: Atomic<Int>
   private let streams: Mutex<Set<StreamName>>
   private let closing = Atomic(false)
 
   /// Makes one that knows `streams` from the start, whatever the limit.
-  init(storing: any Storing, options: ProgramOptions, streams: Set<StreamName> = []) {
+  init(storing: any Storing, meters: Meters, options: ProgramOptions, streams: Set<StreamName> = []) {
     self.storing = storing
-    capacity = options.capacity
+    self.meters = meters
+    currentCapacity = Atomic(options.capacity)
     maximumStreams = options.maximumStreams
     self.streams = Mutex(streams.union([options.stream]))
+  }
+
+  /// The most messages of a request.
+  var capacity: Int { currentCapacity.load(ordering: .relaxed) }
+
+  /// Changes what can be changed while it runs.
+  func reconfigure(_ options: ProgramOptions) throws {
+    try storing.reconfigure(options)
+    currentCapacity.store(options.capacity, ordering: .relaxed)
   }
 
   /// No more requests are taken; those that were taken are stored.
@@ -41,6 +52,19 @@ final class Intake: Sendable {
       return true
     }
     guard isKnown else { return .full("there are as many streams as may be (--max-streams)") }
-    return await storing.store(messages, in: stream, acknowledge: acknowledge)
+    let outcome = await storing.store(messages, in: stream, acknowledge: acknowledge)
+    switch outcome {
+    case .full, .closing: meters.meter(for: stream).rejected(messages: messages.count)
+    default: break
+    }
+    return outcome
+  }
+
+  /// In how many seconds a client should come again: when what is held now will have been stored, at the rate of late.
+  func retryAfter(_ stream: StreamName) -> Int {
+    let reading = meters.meter(for: stream).reading()
+    let rate = reading.perSecond(\.stored)
+    guard rate > 0 else { return 2 }
+    return min(max(Int((Double(reading.counts.held) / rate).rounded(.up)), 1), 60)
   }
 }

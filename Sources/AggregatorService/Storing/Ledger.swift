@@ -1,11 +1,12 @@
+import AggregatorStorage
 import Synchronization
 
 /// What has been stored, for the summary at the end.
-final class Ledger: Sendable {
+final class Ledger: PipelineObserver {
   struct Numbers: Sendable, Equatable {
     var messages = 0
     var batches = 0
-    /// Messages that could not be stored; their senders were told.
+    /// Messages that could not be stored; their senders were told, or they are dead letters.
     var failed = 0
 
     /// The one line at the end.
@@ -19,14 +20,15 @@ final class Ledger: Sendable {
 
   private let numbers = Mutex(Numbers())
 
-  func stored(_ messages: Int) {
+  func batchEnded(stream: StreamName, messages: Int, took: Duration, error: (any Error)?) {
+    guard error == nil else { return }
     numbers.withLock {
       $0.messages += messages
       $0.batches += 1
     }
   }
 
-  func failed(_ messages: Int) {
+  func buried(stream: StreamName, messages: Int) {
     numbers.withLock { $0.failed += messages }
   }
 

@@ -7,20 +7,25 @@ import Synchronization
 /// busy stream leaves room for the others (the rule of ``KeyedAggregator``, counted in messages).
 final class Room: Sendable {
   private struct State {
+    var capacity: Int
+    var share: Int
     var held = 0
     var byStream: [StreamName: Int] = [:]
   }
 
-  private let state = Mutex(State())
-  let capacity: Int
-  let share: Int
+  private let state: Mutex<State>
 
-  /// - Parameters:
-  ///   - capacity: The most messages held.
-  ///   - share: How many a stream may hold in any case.
+  /// Makes room for `capacity` messages, of which a stream may hold `share` in any case.
   init(capacity: Int, share: Int) {
-    self.capacity = capacity
-    self.share = share
+    state = Mutex(State(capacity: capacity, share: share))
+  }
+
+  /// Changes both; what is held beyond a smaller capacity stays.
+  func change(capacity: Int, share: Int) {
+    state.withLock {
+      $0.capacity = capacity
+      $0.share = share
+    }
   }
 
   var held: Int { state.withLock { $0.held } }
@@ -30,9 +35,9 @@ final class Room: Sendable {
   /// A stream that holds nothing may take all that there is.
   func take(_ messages: Int, for stream: StreamName) -> Bool {
     state.withLock { state in
-      let room = capacity - state.held
+      let room = state.capacity - state.held
       let own = state.byStream[stream, default: 0]
-      guard messages <= room, own < share || own <= room else { return false }
+      guard messages <= room, own < state.share || own <= room else { return false }
       state.held += messages
       state.byStream[stream] = own + messages
       return true

@@ -12,8 +12,10 @@ enum Outcome: Sendable {
   case closing
   /// The sink could not store them, and may later; nothing of them is kept.
   case failed(any Error)
-  /// The sink refuses them for good.
+  /// The sink refuses them for good; nothing of them is stored.
   case refused(any Error)
+  /// The sink refuses some of them, or all, for good; those are kept as dead letters, the others are stored.
+  case buried(any Error)
 }
 
 /// When a client wants its answer.
@@ -32,6 +34,8 @@ protocol Storing: Sendable {
   func flush() async throws
   /// Works until its service group shuts down, then stores what is held.
   func run() async throws
+  /// Changes what can be changed while it runs.
+  func reconfigure(_ options: ProgramOptions) throws
   /// Messages in memory that are not settled.
   var held: Int { get }
 }

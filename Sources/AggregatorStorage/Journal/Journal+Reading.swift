@@ -24,6 +24,19 @@ extension Journal {
     var passedOver: Set<StreamName> = []
   }
 
+  /// How many messages of each stream there are.
+  ///
+  /// - Returns: The streams with messages.
+  /// - Throws: ``JournalError``, `CancellationError`.
+  package func messagesByStream() async throws -> [StreamName: Int] {
+    try await JournalError.explaining(path, "read") {
+      try await file.pool.read { database in
+        let rows = try Row.fetchAll(database, sql: "SELECT stream, count(*) FROM journal GROUP BY stream")
+        return try Dictionary(uniqueKeysWithValues: rows.map { (try self.stream($0[0]), $0[1] as Int) })
+      }
+    }
+  }
+
   /// Reads messages in their order.
   ///
   /// - Parameters:

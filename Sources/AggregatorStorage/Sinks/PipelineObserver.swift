@@ -4,6 +4,9 @@ package import Batching
 ///
 /// It is called from many tasks, and must not wait. Each method does nothing by default.
 package protocol PipelineObserver: Sendable {
+  /// Messages were taken: from now on they are held.
+  func accepted(stream: StreamName, messages: Int)
+
   /// A write begins.
   ///
   /// - Parameters:
@@ -22,6 +25,7 @@ package protocol PipelineObserver: Sendable {
 }
 
 extension PipelineObserver {
+  package func accepted(stream: StreamName, messages: Int) {}
   package func batchBegan(
     stream: StreamName, messages: Int, trigger: Trigger, attempt: Int, oldestReceivedAt: Int64
   ) {}

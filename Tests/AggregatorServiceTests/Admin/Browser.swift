@@ -17,7 +17,8 @@ final class Browser: Sendable {
 
   /// Starts both, with this time zone, and opens nothing yet.
   init() async throws {
-    guard let path = ["/usr/bin/chromedriver", "/usr/local/bin/chromedriver"].first(where: FileManager.default.fileExists)
+    guard
+      let path = ["/usr/bin/chromedriver", "/usr/local/bin/chromedriver"].first(where: FileManager.default.fileExists)
     else { throw Failure(description: "there is no chromedriver: run `make test-tools`") }
     let folder = try TemporaryFolder()
     let output = URL(fileURLWithPath: folder.file("output"))
@@ -38,7 +39,9 @@ final class Browser: Sendable {
       }
       let port = try #require(found)
       // Chromium refuses its sandbox to root, which is who runs tests in a container.
-      let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
+      let arguments = [
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
+      ]
       let capabilities: [String: Any] = [
         "goog:loggingPrefs": ["browser": "ALL"], "goog:chromeOptions": ["args": arguments],
       ]

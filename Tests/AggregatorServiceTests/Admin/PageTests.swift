@@ -67,7 +67,8 @@ struct PageTests {
       #expect(try await browser.text("state-word") == "Backing off: audit")
       #expect(
         try await browser.text("state-sentence")
-          == "The last 3 attempts failed, 4 s ago, and it will be tried again: postgres://db/events: connection refused")
+          == "The last 3 attempts failed, 4 s ago, and it will be tried again: postgres://db/events: connection refused"
+      )
       #expect(try await browser.text("source") == "http://127.0.0.1:8080")
       #expect(try await browser.text("target") == "postgres://db/events")
       for (id, number) in [("retries", "2"), ("rejected", "2"), ("dead", "3"), ("connections", "64")] {

@@ -17,17 +17,10 @@ struct HTTPTests {
 
   private func serve(
     _ options: ProgramOptions = options { $0.linger = .zero },
-    _ test: @Sendable (any TestClientProtocol, Intake) async throws -> Void
+    _ test: @escaping @Sendable (any TestClientProtocol, Intake) async throws -> Void
   ) async throws {
-    var logger = Logger(label: "test")
-    logger.logLevel = .critical
-    let storing = try GroupCommit(options: options, sink: sink, ledger: ledger, logger: logger)
-    let intake = Intake(storing: storing, options: options)
-    let source = HTTPSource(
-      host: "127.0.0.1", port: 0, options: options, intake: intake, tokens: nil, connections: ConnectionCount(),
-      logger: logger, onListening: { _ in })
-    let application = try source.application()
-    try await application.test(.live) { try await test($0, intake) }
+    let server = try LiveServer(options, sink: sink, ledger: ledger)
+    try await server.serve { try await test($0, server.intake) }
   }
 
   private static let json: HTTPFields = [.contentType: "application/json"]

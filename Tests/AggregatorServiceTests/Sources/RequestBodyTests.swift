@@ -37,16 +37,10 @@ struct RequestBodyTests {
   }
 
   private func serve(
-    _ options: ProgramOptions = ProgramOptions(), _ test: @Sendable (any TestClientProtocol) async throws -> Void
+    _ options: ProgramOptions = ProgramOptions(),
+    _ test: @escaping @Sendable (any TestClientProtocol) async throws -> Void
   ) async throws {
-    var logger = Logger(label: "test")
-    logger.logLevel = .critical
-    let storing = try GroupCommit(options: options, sink: sink, ledger: Ledger(), logger: logger)
-    let source = HTTPSource(
-      host: "127.0.0.1", port: 0, options: options, intake: Intake(storing: storing, options: options), tokens: nil,
-      connections: ConnectionCount(), logger: logger, onListening: { _ in })
-    let application = try source.application()
-    try await application.test(.live) { try await test($0) }
+    try await LiveServer(options, sink: sink).serve(test)
   }
 
   private static let json: HTTPFields = [.contentType: "application/json"]
@@ -346,15 +340,8 @@ struct RequestBodyTests {
     options.maximumBody = 1_000
     options.maximumMessage = 500
     options.bodyTimeout = .milliseconds(200)
-    var logger = Logger(label: "test")
-    logger.logLevel = .critical
-    let storing = try GroupCommit(options: options, sink: slow, ledger: Ledger(), logger: logger)
-    let source = HTTPSource(
-      host: "127.0.0.1", port: 0, options: options, intake: Intake(storing: storing, options: options), tokens: nil,
-      connections: ConnectionCount(), logger: logger, onListening: { _ in })
-    let application = try source.application()
     let messages = (0..<500_000).map { "\($0)" }
-    try await application.test(.live) { (client) async throws in
+    try await LiveServer(options, sink: slow).serve { (client) async throws in
       async let reply = post(client, messages.joined(separator: "\n"), Self.lines)
       try await eventually("the first part is at the sink") { slow.waiting == 1 }
       // Three times as long as a client has for a part.
