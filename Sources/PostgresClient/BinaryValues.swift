@@ -28,15 +28,9 @@ package struct CopyRows: ~Copyable {
     bytes.appendValue(time: time)
   }
 
-  /// A `text` or a `json`; `nil` is null.
-  package mutating func append(_ text: String?) {
+  /// A `text` or a `json`.
+  package mutating func append(_ text: String) {
     bytes.appendValue(text)
-  }
-
-  /// A `bigint`.
-  package mutating func append(_ number: Int64) {
-    bytes.append(integer: Int32(8))
-    bytes.append(integer: number)
   }
 
   /// The whole, with its end.
@@ -60,8 +54,8 @@ package enum PostgresArray {
   }
 
   /// A `json[]`.
-  package static func documents(_ texts: some Collection<String>, capacity: Int) -> PostgresParameter {
-    var bytes = header(of: json, count: texts.count, capacity: capacity + texts.count * 4)
+  package static func documents(_ texts: some Collection<String>, bytes: Int) -> PostgresParameter {
+    var bytes = header(of: json, count: texts.count, capacity: bytes + texts.count * 4)
     for text in texts { bytes.appendValue(text) }
     return .binary(bytes)
   }

@@ -22,6 +22,7 @@ package actor PostgresConnection {
   ///   - address: Where to.
   ///   - applicationName: What the server shows, unless the address names another.
   ///   - deadline: When it gives up, if the address's `connect_timeout` is not over before.
+  /// - Returns: The connection.
   /// - Throws: ``PostgresError``; its `state` is what the server says, or `nil` when none was reached.
   package static func connect(
     to address: PostgresAddress, applicationName: String, until deadline: ContinuousClock.Instant
@@ -37,6 +38,7 @@ package actor PostgresConnection {
   /// - Parameters:
   ///   - deadline: When it is over; counted from here, also while it waits for a call before it.
   ///   - body: Calls ``PostgresSession``; it runs on the connection's queue and may block.
+  /// - Returns: What `body` returns.
   /// - Throws: What `body` throws: ``PostgresError``, or `CancellationError`.
   package func perform<Output: Sendable>(
     until deadline: ContinuousClock.Instant,

@@ -6,14 +6,23 @@ package struct PostgresError: Error, CustomStringConvertible {
   package let description: String
   /// The five characters of SQLSTATE; `nil` when no server said anything (no connection, no answer in time).
   package let state: String?
+  /// Whether it is of connecting, and so no statement was sent.
+  package let isOfConnecting: Bool
+  /// Whether no server will ever be reached like this: a parameter of the address makes no sense, a certificate is missing, a
+  /// password is wanted and none is given.
+  package let isMisconfigured: Bool
 
   /// Makes an error.
   package init(description: String, state: String?) {
     self.description = description
     self.state = state
+    isOfConnecting = false
+    isMisconfigured = false
   }
 
-  /// What a result says. Detail, hint and context are left out, since they quote rows.
+  /// What a result says.
+  ///
+  /// Detail, hint and context are left out, since they quote rows.
   init(result: OpaquePointer?, handle: OpaquePointer?) {
     // Characters and not constants in C: PG_DIAG_SQLSTATE and PG_DIAG_MESSAGE_PRIMARY.
     let state = PQresultErrorField(result, Int32(UInt8(ascii: "C"))).map { String(cString: $0) }
@@ -35,14 +44,19 @@ package struct PostgresError: Error, CustomStringConvertible {
   ///
   /// Of several hosts or addresses, what the last one said.
   init(connecting text: String) {
-    let lines = text.split(whereSeparator: \.isNewline).filter { !$0.hasPrefix("LOCATION:") }
-    let line = lines.last { !$0.hasPrefix("\t") }.map(String.init) ?? "no reason given"
-    guard let match = line.firstMatch(of: #/:\s+(?<state>[0-9A-Z]{5}): /#) else {
-      self.init(description: line, state: nil)
-      return
+    let lines = text.split(whereSeparator: \.isNewline).filter { !$0.hasPrefix("LOCATION:") && !$0.hasPrefix("\t") }
+    var line = lines.last.map(String.init) ?? "no reason given"
+    var state: String?
+    if let match = line.firstMatch(of: #/:\s+(?<state>(?=[A-Z]*[0-9])[0-9A-Z]{5}): /#) {
+      state = String(match.output.state)
+      line.replaceSubrange(match.range, with: ": ")
     }
-    let description = line.replacingCharacters(in: match.output.state.startIndex..<match.range.upperBound, with: "")
-    self.init(description: description, state: String(match.output.state))
+    self.state = state
+    description = line
+    isOfConnecting = true
+    // libpq has no code for these, only words.
+    let words = ["invalid ", "no password supplied", "SSL was required", "certificate", "could not match"]
+    isMisconfigured = state == nil && words.contains { line.contains($0) }
   }
 
   private static func firstLine(_ text: String) -> String {
@@ -53,11 +67,5 @@ package struct PostgresError: Error, CustomStringConvertible {
   private static func withoutValue(_ text: String, state: String?) -> String {
     guard state?.hasPrefix("22") == true, let quote = text.firstRange(of: ": \"") else { return text }
     return String(text[..<quote.lowerBound])
-  }
-}
-
-extension String {
-  fileprivate func replacingCharacters(in range: Range<Index>, with text: String) -> String {
-    self[..<range.lowerBound] + text + self[range.upperBound...]
   }
 }

@@ -6,7 +6,9 @@ import CPostgres
   import Darwin
 #endif
 
-/// The calls of a connection. They block until the answer is there, the deadline has come, or the task is cancelled.
+/// The calls of a connection.
+///
+/// They block until the answer is there, the deadline has come, or the task is cancelled.
 package final class PostgresSession {
   private let address: PostgresAddress
   private let wakeUp: WakeUp
@@ -31,7 +33,8 @@ package final class PostgresSession {
       ("fallback_application_name", applicationName),
       // A server that is gone without a word, as with its machine, is noticed even where no call is going on.
       ("keepalives_idle", "10"), ("keepalives_interval", "5"), ("keepalives_count", "3"), ("tcp_user_timeout", "30000"),
-      ("dbname", address.uri),  // What comes before it is what the URI may overrule; what comes behind overrules the URI.
+      // What comes before it is what the URI may overrule; what comes behind overrules the URI.
+      ("dbname", address.uri),
       ("client_encoding", "UTF8"),
     ]
     let keywords = CStrings(settings.map(\.0))
@@ -54,7 +57,9 @@ package final class PostgresSession {
     guard PQsetnonblocking(handle, 1) == 0 else { throw lost() }
   }
 
-  /// Whether the server has not closed it. Looks at what has come in meanwhile, without waiting.
+  /// Whether the server has not closed it.
+  ///
+  /// Looks at what has come in meanwhile, without waiting.
   var isOpen: Bool {
     guard handle != nil else { return false }
     // A server that ends says why and then closes: two things to read.
@@ -163,7 +168,9 @@ package final class PostgresSession {
     return last
   }
 
-  /// Reads until the server wants data; throws the first error before that. `false` when it wants none.
+  /// Reads until the server wants data; throws the first error before that.
+  ///
+  /// `false` when it wants none.
   private func untilCopy() throws -> Bool {
     try flush()
     while let result = try next() {
@@ -191,7 +198,9 @@ package final class PostgresSession {
     return PQgetResult(handle)
   }
 
-  /// Sends what libpq has put aside. Reads meanwhile, lest both sides wait for the other to read.
+  /// Sends what libpq has put aside.
+  ///
+  /// Reads meanwhile, lest both sides wait for the other to read.
   private func flush() throws {
     while true {
       let left = PQflush(handle)

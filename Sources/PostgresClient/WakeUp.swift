@@ -27,7 +27,9 @@ final class WakeUp: Sendable {
     close(writeEnd)
   }
 
-  /// Ends the `poll` that is going on, or the next one. A pipe that is full says the same.
+  /// Ends the `poll` that is going on, or the next one.
+  ///
+  /// A pipe that is full says the same.
   func signal() {
     var byte: UInt8 = 1
     _ = write(writeEnd, &byte, 1)
