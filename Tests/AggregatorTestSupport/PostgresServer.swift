@@ -1,0 +1,186 @@
+import Foundation
+
+/// A PostgreSQL server of the test's own: a new cluster in a temporary folder, on a free port of the loopback address.
+///
+/// It ends with this object, and with the test process however that ends.
+package final class PostgresServer: Sendable {
+  /// Where it listens.
+  package let port: Int
+  private let folder: TemporaryFolder
+  private let data: String
+  private let binaries: String
+  private let watchdog: Watchdog
+
+  /// Makes a cluster and starts it; a second or two.
+  ///
+  /// - Parameter settings: Lines of `postgresql.conf`.
+  /// - Throws: ``CommandFailure`` when it does not start.
+  package init(settings: [String] = []) async throws {
+    folder = try TemporaryFolder()
+    data = folder.file("data")
+    binaries = try Self.binaries()
+    port = try freePort()
+    watchdog = try Watchdog(data: data)
+    let lines =
+      settings + [
+        "port = \(port)", "listen_addresses = '127.0.0.1'", "unix_socket_directories = '\(folder.path)'",
+        "max_connections = 50", "shared_buffers = 16MB", "logging_collector = off",
+      ]
+    if getuid() == 0 { try await command("/bin/chown", ["postgres", folder.path]) }
+    try await asOwner(
+      binaries + "/initdb", ["-A", "trust", "--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D", data])
+    let configuration = FileHandle(forWritingAtPath: data + "/postgresql.conf")
+    try configuration?.seekToEnd()
+    try configuration?.write(contentsOf: Data(("\n" + lines.joined(separator: "\n") + "\n").utf8))
+    try configuration?.close()
+    try await start()
+  }
+
+  /// The one of a suite; started when it is first asked for.
+  package static func shared() async throws -> PostgresServer { try await sharedServer.value }
+
+  private static let sharedServer = Task { try await PostgresServer() }
+
+  /// A URI of a database on it.
+  package func uri(_ database: String = "postgres", user: String = "postgres") -> String {
+    "postgres://\(user)@127.0.0.1:\(port)/\(database)"
+  }
+
+  /// Makes a database with a name of its own, so that tests can share the server; returns its URI.
+  package func database() async throws -> String {
+    let name = "test_\(UUID().uuidString.prefix(8).lowercased())"
+    _ = try await sql("CREATE DATABASE \(name)")
+    return uri(name)
+  }
+
+  /// Runs statements as another program does (`psql`), each a transaction of its own unless they say otherwise.
+  ///
+  /// - Returns: The rows, their values with `|` between them.
+  @discardableResult
+  package func sql(_ statements: String, uri: String? = nil) async throws -> [String] {
+    let output = try await command(
+      binaries + "/psql", ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", uri ?? self.uri()],
+      input: statements)
+    return output.split(separator: "\n").map(String.init)
+  }
+
+  // MARK: What may happen to a server
+
+  package func start() async throws {
+    // The end of a process is seen when a descriptor that it was given is closed: the server must not inherit it.
+    let script = #"for n in $(ls /proc/self/fd); do [ "$n" -gt 2 ] && eval "exec $n>&-"; done; exec "$@""#
+    let start = [binaries + "/pg_ctl", "-w", "-s", "-t", "60", "-D", data, "-l", folder.file("log"), "start"]
+    try await asOwner("/bin/bash", ["-c", "(\(script)); exit", "bash"] + start)
+  }
+
+  package func stop() async throws {
+    try await asOwner(binaries + "/pg_ctl", ["-w", "-s", "-m", "fast", "-D", data, "stop"])
+  }
+
+  package func restart() async throws {
+    try await stop()
+    try await start()
+  }
+
+  /// Stops all of its processes where they are, as on a machine that hangs: connections stay, and nothing answers.
+  package func freeze() throws {
+    for process in try processes() { kill(process, SIGSTOP) }
+  }
+
+  package func thaw() throws {
+    for process in try processes().reversed() { kill(process, SIGCONT) }
+  }
+
+  /// kill -9 of all of its processes, as when its machine fails.
+  package func crash() async throws {
+    let processes = try processes()
+    for process in processes { kill(process, SIGKILL) }
+    try await eventually("the server's processes are gone") { processes.allSatisfy { kill($0, 0) != 0 } }
+  }
+
+  /// kill -9 of the processes that serve connections of this program; the server then ends all others and recovers.
+  package func killBackends(of applicationName: String) async throws {
+    let backends = try await sql("SELECT pid FROM pg_stat_activity WHERE application_name = '\(applicationName)'")
+    for process in backends.compactMap(Int32.init) { kill(process, SIGKILL) }
+    try await eventually("the server takes connections again") { (try? await sql("SELECT 1")) == ["1"] }
+  }
+
+  /// The first is the one that all others are children of.
+  private func processes() throws -> [Int32] {
+    let text = try String(contentsOfFile: data + "/postmaster.pid", encoding: .utf8)
+    guard let first = text.split(separator: "\n").first.flatMap({ Int32($0) }) else { return [] }
+    let children = try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap(Int32.init).filter {
+      process in
+      // "pid (name) state parent …", and a name may have spaces in it.
+      let status = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
+      return status?.split(separator: ")").last?.split(separator: " ").dropFirst().first.flatMap { Int32($0) } == first
+    }
+    return [first] + children
+  }
+
+  // MARK: Commands
+
+  /// Debian has the server's programs beside the path, by version.
+  private static func binaries() throws -> String {
+    let folder = "/usr/lib/postgresql"
+    let versions = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    guard let newest = versions.compactMap(Int.init).max() else {
+      throw CommandFailure(description: "PostgreSQL's server is not installed: make test-tools")
+    }
+    return "\(folder)/\(newest)/bin"
+  }
+
+  /// The server refuses to run as root.
+  private func asOwner(_ program: String, _ arguments: [String]) async throws {
+    if getuid() == 0 {
+      try await command("/sbin/runuser", ["-u", "postgres", "--", program] + arguments)
+    } else {
+      try await command(program, arguments)
+    }
+  }
+}
+
+/// Ends the server when the test process has ended, whatever ended it: it waits for the end of a pipe.
+private final class Watchdog: Sendable {
+  private let pipe = Pipe()
+  private let process = Process()
+
+  init(data: String) throws {
+    _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
+    let script = """
+      cat >/dev/null
+      pid=$(head -n 1 "$0/postmaster.pid") || exit 0
+      kill -CONT "$pid" && pkill -CONT -P "$pid"
+      kill -QUIT "$pid"
+      for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" || break; sleep 0.2; done
+      rm -rf "$(dirname "$0")"
+      """
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = ["-c", script, data]
+    process.standardInput = pipe
+    process.standardOutput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+  }
+
+  deinit {
+    try? pipe.fileHandleForWriting.close()
+  }
+}
+
+/// A port of the loopback address that nobody uses.
+private func freePort() throws -> Int {
+  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+  defer { close(descriptor) }
+  var address = sockaddr_in()
+  address.sin_family = sa_family_t(AF_INET)
+  address.sin_addr.s_addr = inet_addr("127.0.0.1")
+  var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+  let result = withUnsafeMutablePointer(to: &address) {
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+      bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
+    }
+  }
+  guard result == 0 else { throw CommandFailure(description: "no free port: \(String(cString: strerror(errno)))") }
+  return Int(in_port_t(bigEndian: address.sin_port))
+}
