@@ -6,7 +6,7 @@ import Foundation
 package final class PostgresServer: Sendable {
   /// Where it listens.
   package let port: Int
-  private let folder: TemporaryFolder
+  private let folder: String
   private let data: String
   private let binaries: String
   private let watchdog: Watchdog
@@ -16,17 +16,18 @@ package final class PostgresServer: Sendable {
   /// - Parameter settings: Lines of `postgresql.conf`.
   /// - Throws: ``CommandFailure`` when it does not start.
   package init(settings: [String] = []) async throws {
-    folder = try TemporaryFolder()
-    data = folder.file("data")
+    folder = FileManager.default.temporaryDirectory.appendingPathComponent("postgres-\(UUID().uuidString)").path
+    data = folder + "/data"
     binaries = try Self.binaries()
     port = try freePort()
-    watchdog = try Watchdog(data: data)
+    watchdog = try Watchdog(folder: folder)
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let lines =
       settings + [
-        "port = \(port)", "listen_addresses = '127.0.0.1'", "unix_socket_directories = '\(folder.path)'",
+        "port = \(port)", "listen_addresses = '127.0.0.1'", "unix_socket_directories = '\(folder)'",
         "max_connections = 50", "shared_buffers = 16MB", "logging_collector = off",
       ]
-    if getuid() == 0 { try await command("/bin/chown", ["postgres", folder.path]) }
+    if getuid() == 0 { try await command("/bin/chown", ["postgres", folder]) }
     try await asOwner(
       binaries + "/initdb", ["-A", "trust", "--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D", data])
     let configuration = FileHandle(forWritingAtPath: data + "/postgresql.conf")
@@ -69,7 +70,7 @@ package final class PostgresServer: Sendable {
   package func start() async throws {
     // The end of a process is seen when a descriptor that it was given is closed: the server must not inherit it.
     let script = #"for n in $(ls /proc/self/fd); do [ "$n" -gt 2 ] && eval "exec $n>&-"; done; exec "$@""#
-    let start = [binaries + "/pg_ctl", "-w", "-s", "-t", "60", "-D", data, "-l", folder.file("log"), "start"]
+    let start = [binaries + "/pg_ctl", "-w", "-s", "-t", "60", "-D", data, "-l", folder + "/log", "start"]
     try await asOwner("/bin/bash", ["-c", "(\(script)); exit", "bash"] + start)
   }
 
@@ -140,23 +141,26 @@ package final class PostgresServer: Sendable {
   }
 }
 
-/// Ends the server when the test process has ended, whatever ended it: it waits for the end of a pipe.
+/// Ends the server and removes its folder when it is let go of, or when the test process has ended, whatever ended that: a process
+/// of its own that waits for the end of a pipe.
 private final class Watchdog: Sendable {
   private let pipe = Pipe()
   private let process = Process()
 
-  init(data: String) throws {
+  init(folder: String) throws {
     _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
     let script = """
       cat >/dev/null
-      pid=$(head -n 1 "$0/postmaster.pid") || exit 0
-      kill -CONT "$pid" && pkill -CONT -P "$pid"
-      kill -QUIT "$pid"
-      for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" || break; sleep 0.2; done
-      rm -rf "$(dirname "$0")"
+      if pid=$(head -n 1 "$0/data/postmaster.pid"); then
+        # Its children end with it, those that are frozen after five seconds.
+        kill -QUIT "$pid"
+        kill -CONT "$pid"
+        while kill -0 "$pid"; do sleep 0.2; done
+      fi
+      rm -rf "$0"
       """
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-c", script, data]
+    process.arguments = ["-c", script, folder]
     process.standardInput = pipe
     process.standardOutput = FileHandle.nullDevice
     process.standardError = FileHandle.nullDevice
