@@ -8,8 +8,8 @@ import Synchronization
 final class Delivery: Sendable {
   private struct State {
     var isStopping = false
-    /// No more is tried: the end is near, and the sink does not work.
-    var isLeaving = false
+    /// Of these no more is tried: the end is near, and their places in the sink do not work.
+    var leaving: Set<StreamName> = []
     var failing: Set<StreamName> = []
     var remover: Aggregator<Int64>?
     var fatal: (any Error)?
@@ -64,7 +64,7 @@ final class Delivery: Sendable {
   /// It isolates refused messages itself, rather than have the aggregator do so, because a part of a batch has one attempt
   /// there: an outage meanwhile would be the end of messages that nobody has refused.
   func write(_ batch: Batch<Journal.Entry>, to stream: StreamName) async throws {
-    guard !state.withLock({ $0.isLeaving }) else { throw LeftInJournal() }
+    guard !state.withLock({ $0.leaving.contains(stream) }) else { throw LeftInJournal() }
     let messages = batch.map(\.message)
     let outcome = await IsolatingWrite(count: batch.count) { range, isPart in
       try await write(
@@ -114,8 +114,8 @@ final class Delivery: Sendable {
   /// Returns the error that says what is to become of the messages.
   private func failed(_ stream: StreamName, _ error: any Error) -> any Error {
     let (isNew, isLeaving) = state.withLock { state in
-      if state.isStopping { state.isLeaving = true }
-      return (state.failing.insert(stream).inserted, state.isLeaving)
+      if state.isStopping { state.leaving.insert(stream) }
+      return (state.failing.insert(stream).inserted, state.isStopping)
     }
     if isNew, !isLeaving {
       logger.error(

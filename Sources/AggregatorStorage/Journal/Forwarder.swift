@@ -1,6 +1,7 @@
 package import Batching
 package import Logging
 import ServiceLifecycle
+import Synchronization
 
 /// Takes messages out of a journal and writes them to a sink, each stream by itself and in its order.
 ///
@@ -54,7 +55,8 @@ package final class Forwarder: Service {
     } onFailure: { stream, failure in
       await delivery.giveUp(failure, of: stream)
     }
-    reader = JournalReader(journal: journal, aggregator: aggregator, logger: logger)
+    reader = JournalReader(
+      journal: journal, aggregator: aggregator, chunkSize: options.readSize, logger: logger)
   }
 
   /// Works until it is shut down, or its service group is; then writes what is in memory and leaves the rest in the journal.
@@ -102,6 +104,7 @@ package final class Forwarder: Service {
 
   private func work() async throws {
     // Removals go on until the last write has ended, so their aggregator is around the other.
+    let isFailing = Atomic(false)
     try await withAggregator(
       of: Int64.self,
       name: "removals",
@@ -112,8 +115,18 @@ package final class Forwarder: Service {
         retry: .exponential(maximumAttempts: .max, initial: .milliseconds(50), maximum: .seconds(5)),
         drainTimeout: .seconds(5)),
       logger: logger
-    ) { [journal] batch in
-      try await journal.remove(batch.messages)
+    ) { [journal, logger] batch in
+      do {
+        try await journal.remove(batch.messages)
+        isFailing.store(false, ordering: .relaxed)
+      } catch {
+        if !isFailing.exchange(true, ordering: .relaxed) {
+          logger.error(
+            "messages that are stored cannot be removed from the journal, to be tried again",
+            metadata: ["error": "\(error)"])
+        }
+        throw error
+      }
     } onFailure: { [self] failure in
       await removeAtLast(failure)
     } body: { remover in

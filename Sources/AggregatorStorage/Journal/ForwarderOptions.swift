@@ -22,6 +22,8 @@ package struct ForwarderOptions: Sendable, Hashable {
   package var drainTimeout: Duration?
   /// The longest that messages that are written wait for others with which they are removed from the journal.
   package var removalLinger = Duration.milliseconds(50)
+  /// The most messages that are looked at in one reading of the journal.
+  var readSize = 1_000
 
   /// Makes options, each with its default.
   package init() {}

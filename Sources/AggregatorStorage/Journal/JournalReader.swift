@@ -14,19 +14,21 @@ final class JournalReader: Sendable {
     var behind: Set<StreamName> = []
   }
 
-  /// The most messages that are looked at in one reading.
-  private static let chunkSize = 1_000
   /// The most bytes that are read at once.
   private static let chunkBytes = 1 << 20
 
   private let journal: Journal
   private let aggregator: KeyedAggregator<StreamName, Journal.Entry>
+  private let chunkSize: Int
   private let logger: Logger
   private let state = Mutex(State())
 
-  init(journal: Journal, aggregator: KeyedAggregator<StreamName, Journal.Entry>, logger: Logger) {
+  init(
+    journal: Journal, aggregator: KeyedAggregator<StreamName, Journal.Entry>, chunkSize: Int, logger: Logger
+  ) {
     self.journal = journal
     self.aggregator = aggregator
+    self.chunkSize = chunkSize
     self.logger = logger
   }
 
@@ -114,7 +116,7 @@ final class JournalReader: Sendable {
     while !Task.isCancelled, !isClosed {
       do {
         return try await journal.chunk(
-          after: after, through: through, limit: Self.chunkSize, bytes: Self.chunkBytes, of: selection)
+          after: after, through: through, limit: chunkSize, bytes: Self.chunkBytes, of: selection)
       } catch let error as JournalError where error.isRetryable {
         logger.error("reading the journal failed, to be tried again", metadata: ["error": "\(error)"])
         try? await Task.sleep(for: backOff)
