@@ -42,6 +42,9 @@ final class FileLock: Sendable {
   /// Lets others in.
   func release() {
     let descriptor = held.withLock { $0.take() }
-    if let descriptor { close(descriptor) }
+    guard let descriptor else { return }
+    // Said, and not left to the closing: a process that is just being started has a copy of the descriptor for a moment.
+    _ = flock(descriptor, LOCK_UN)
+    close(descriptor)
   }
 }

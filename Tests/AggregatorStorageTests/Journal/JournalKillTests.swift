@@ -1,11 +1,16 @@
 import AggregatorTestSupport
 import Foundation
+import Synchronization
 import Testing
 
 @testable import AggregatorStorage
 
 @Suite("Journal and kill -9")
 struct JournalKillTests {
+  private final class Counter: Sendable {
+    let value = Atomic(0)
+  }
+
   /// The process that appends says of each request that it is durable, in a file beside the journal; then it is killed, at no
   /// moment in particular.
   @Test func `what was said to be durable is there after kill -9, and no request in part`() async throws {
@@ -16,8 +21,9 @@ struct JournalKillTests {
         let journal = try Journal(path: path, maximumBytes: 1 << 30)
         _ = FileManager.default.createFile(atPath: path + ".said\(round)", contents: nil)
         let said = try FileHandle(forWritingTo: URL(fileURLWithPath: path + ".said\(round)"))
+        let count = Counter()
         Thread.detachNewThread {
-          usleep(UInt32(20_000 + 15_000 * round))
+          while count.value.load(ordering: .relaxed) <= 40 * round { usleep(100) }
           kill(getpid(), SIGKILL)
         }
         await withThrowingTaskGroup(of: Void.self) { group in
@@ -28,6 +34,7 @@ struct JournalKillTests {
                 let messages = (0..<3).map { Message(body: "\"\(name)-\($0)\"", receivedAt: 1) }
                 _ = try await journal.append([JournalRequest(stream: .messages, messages: messages)])
                 try said.write(contentsOf: Data("\(name)\n".utf8))
+                count.value.add(1, ordering: .relaxed)
               }
             }
           }
