@@ -46,8 +46,11 @@ package struct AdminServer: Service {
   /// Makes a server that listens once it runs.
   ///
   /// - Parameters:
+  ///   - host: an address of this machine. Only on a loopback address are requests for other names refused.
   ///   - port: 0 takes a free one.
+  ///   - feeds: what there is to see.
   ///   - interval: how often those who listen to `/v1/events` get one.
+  ///   - logger: for what goes wrong.
   ///   - onListening: called with the port once it listens.
   package init(
     host: String, port: Int, feeds: Feeds, interval: Duration = .seconds(1), logger: Logger,

@@ -3,7 +3,7 @@ package import Foundation
 
 /// Messages a second over the last two minutes, so that the page's chart is full as soon as it is open.
 package struct History: Sendable, Hashable, Codable {
-  /// One number for each complete second, oldest first; the last is that of `second`. At most 120.
+  /// One number for each complete second, oldest first, at most 120; the last is that of `second`.
   package struct Series: Sendable, Hashable, Codable {
     package var received: [Int]
     package var stored: [Int]

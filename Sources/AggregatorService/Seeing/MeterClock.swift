@@ -11,10 +11,9 @@ package struct MeterClock: Sendable {
     self.now = now
   }
 
-  /// A clock that begins now.
+  /// A clock that begins now, which is `wallClock` seconds since 1970-01-01 UTC.
   ///
-  /// - Parameter wallClock: seconds since 1970-01-01 UTC. It is asked once: a clock that is set meanwhile would make times of
-  ///   batches jump.
+  /// That is said once: a wall clock that is set meanwhile would make times of batches jump.
   package static func starting(at wallClock: Double) -> MeterClock {
     let start = ContinuousClock.now
     return MeterClock(beginning: wallClock) { start.duration(to: .now) }

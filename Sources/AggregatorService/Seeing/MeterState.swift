@@ -15,7 +15,7 @@ struct RecentBatch: Sendable, Equatable {
   var outcome: Outcome
 }
 
-/// All that a meter knows. Times are handed in.
+/// All that a meter knows; times are handed in.
 struct MeterState: Sendable {
   private struct OpenBatch: Sendable {
     var began: Duration

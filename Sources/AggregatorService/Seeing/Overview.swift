@@ -44,7 +44,7 @@ package struct Overview: Sendable, Hashable, Codable {
   package var time: Double
   /// Seconds since the start.
   package var uptime: Double
-  /// The number of the last complete second since the start; `lastSecond` of totals and streams is about it. -1 at first.
+  /// The number of the last complete second since the start, which `lastSecond` is about; -1 at first.
   package var second: Int
   package var state: State
   package var source: String

@@ -52,6 +52,8 @@ package final class StreamMeter: Sendable {
   /// A handler call begins.
   ///
   /// - Parameters:
+  ///   - messages: how many it has.
+  ///   - trigger: what first made its batch due.
   ///   - attempt: from 1; the call is a retry when it is more.
   ///   - waited: how long its oldest message has been held.
   package func batchBegan(messages: Int, trigger: Trigger, attempt: Int, waited: Duration) {

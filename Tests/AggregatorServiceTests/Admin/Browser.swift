@@ -15,8 +15,19 @@ final class Browser: Sendable {
   private let port: Int
   private let session: String
 
-  /// Starts both, with this time zone, and opens nothing yet.
-  init() async throws {
+  /// Starts both, and ends them when `body` is done.
+  static func use(_ body: (Browser) async throws -> Void) async throws {
+    let browser = try await Browser()
+    do {
+      try await body(browser)
+    } catch {
+      try? await browser.quit()
+      throw error
+    }
+    try await browser.quit()
+  }
+
+  private init() async throws {
     guard
       let path = ["/usr/bin/chromedriver", "/usr/local/bin/chromedriver"].first(where: FileManager.default.fileExists)
     else { throw Failure(description: "there is no chromedriver: run `make test-tools`") }
@@ -26,7 +37,7 @@ final class Browser: Sendable {
     let driver = Process()
     driver.executableURL = URL(fileURLWithPath: path)
     driver.arguments = ["--port=0"]
-    driver.environment = ProcessInfo.processInfo.environment.merging(["TMPDIR": folder.path, "TZ": "UTC"]) { $1 }
+    driver.environment = ProcessInfo.processInfo.environment.merging(["TZ": "UTC"]) { $1 }
     driver.standardOutput = try FileHandle(forWritingTo: output)
     driver.standardError = FileHandle.nullDevice
     try driver.run()
@@ -57,14 +68,9 @@ final class Browser: Sendable {
     self.folder = folder
   }
 
-  deinit {
-    if driver.isRunning { driver.terminate() }
-  }
-
-  /// Ends both.
-  func quit() async throws {
+  private func quit() async throws {
+    defer { driver.terminate() }
     _ = try await call(.delete, "")
-    driver.terminate()
   }
 
   func open(_ address: String) async throws {

@@ -58,114 +58,114 @@ struct PageTests {
 
   @Test func `it shows what there is, and changes live`() async throws {
     try setUp()
-    let browser = try await Browser()
-    try await served.serve { (port, _) async throws in
-      try await open(browser, port)
-      let messages = served.meters.meter(for: .messages)
-      let before = messages.reading().counts.received + 60
-      #expect(try await browser.text("received") == StreamState.grouped(before))
-      #expect(try await browser.text("state-word") == "Backing off: audit")
-      #expect(
-        try await browser.text("state-sentence")
-          == "The last 3 attempts failed, 4 s ago, and it will be tried again: postgres://db/events: connection refused"
-      )
-      #expect(try await browser.text("source") == "http://127.0.0.1:8080")
-      #expect(try await browser.text("target") == "postgres://db/events")
-      for (id, number) in [("retries", "2"), ("rejected", "2"), ("dead", "3"), ("connections", "64")] {
-        #expect(try await browser.text(id) == number)
+    try await Browser.use { browser in
+      try await served.serve { (port, _) async throws in
+        try await open(browser, port)
+        let messages = served.meters.meter(for: .messages)
+        let before = messages.reading().counts.received + 60
+        #expect(try await browser.text("received") == StreamState.grouped(before))
+        #expect(try await browser.text("state-word") == "Backing off: audit")
+        #expect(
+          try await browser.text("state-sentence")
+            == "The last 3 attempts failed, 4 s ago, and it will be tried again: postgres://db/events: connection refused"
+        )
+        #expect(try await browser.text("source") == "http://127.0.0.1:8080")
+        #expect(try await browser.text("target") == "postgres://db/events")
+        for (id, number) in [("retries", "2"), ("rejected", "2"), ("dead", "3"), ("connections", "64")] {
+          #expect(try await browser.text(id) == number)
+        }
+        #expect(try await browser.text("journal-bytes") == "5 MiB of 1 GiB")
+        messages.received(messages: 1_000)
+        try await eventually("the number has changed") {
+          try await browser.text("received") == StreamState.grouped(before + 1_000)
+        }
+        served.meters.meter(for: try StreamName("clicks")).received(messages: 5)
+        try await eventually("a new stream is there") {
+          try await browser.run("return document.querySelectorAll('#streams input').length") as? Int == 4
+        }
+        #expect(try await browser.console() == [])
       }
-      #expect(try await browser.text("journal-bytes") == "5 MiB of 1 GiB")
-      messages.received(messages: 1_000)
-      try await eventually("the number has changed") {
-        try await browser.text("received") == StreamState.grouped(before + 1_000)
-      }
-      served.meters.meter(for: try StreamName("clicks")).received(messages: 5)
-      try await eventually("a new stream is there") {
-        try await browser.run("return document.querySelectorAll('#streams input').length") as? Int == 4
-      }
-      #expect(try await browser.console() == [])
     }
-    try await browser.quit()
   }
 
   @Test func `a stream is chosen, and all is flushed, by keyboard`() async throws {
     try setUp()
-    let browser = try await Browser()
-    try await served.serve { (port, _) async throws in
-      try await open(browser, port)
-      // The link that skips, then the streams, which are one stop.
-      try await browser.press([.tab, .tab])
-      #expect(try await browser.run("return document.activeElement.name") as? String == "stream")
-      #expect(
-        try await browser.run(
-          "return getComputedStyle(document.activeElement.nextElementSibling).outlineStyle") as? String == "solid")
-      try await browser.press([.right])
-      try await eventually("the stream is shown") { try await browser.text("received") == "60" }
-      #expect(try await browser.text("state-word") == "Backing off")
-      #expect(try await browser.text("failure-reason") == "postgres://db/events: connection refused")
-      #expect(try await browser.run("return location.hash") as? String == "#audit")
-      try await browser.press([.right])
-      try await eventually("the other stream is shown") {
-        try await browser.text("received")
-          == StreamState.grouped(served.meters.meter(for: .messages).reading().counts.received)
+    try await Browser.use { browser in
+      try await served.serve { (port, _) async throws in
+        try await open(browser, port)
+        // The link that skips, then the streams, which are one stop.
+        try await browser.press([.tab, .tab])
+        #expect(try await browser.run("return document.activeElement.name") as? String == "stream")
+        #expect(
+          try await browser.run(
+            "return getComputedStyle(document.activeElement.nextElementSibling).outlineStyle") as? String == "solid")
+        try await browser.press([.right])
+        try await eventually("the stream is shown") { try await browser.text("received") == "60" }
+        #expect(try await browser.text("state-word") == "Backing off")
+        #expect(try await browser.text("failure-reason") == "postgres://db/events: connection refused")
+        #expect(try await browser.run("return location.hash") as? String == "#audit")
+        try await browser.press([.right])
+        try await eventually("the other stream is shown") {
+          try await browser.text("received")
+            == StreamState.grouped(served.meters.meter(for: .messages).reading().counts.received)
+        }
+        try await browser.press([.tab])
+        #expect(try await browser.run("return document.activeElement.id") as? String == "flush")
+        try await browser.press([.enter])
+        try await eventually("it says so") { try await browser.text("flush-said") == "Flushed." }
+        #expect(served.now.flushes == 1)
+        #expect(try await browser.console() == [])
       }
-      try await browser.press([.tab])
-      #expect(try await browser.run("return document.activeElement.id") as? String == "flush")
-      try await browser.press([.enter])
-      try await eventually("it says so") { try await browser.text("flush-said") == "Flushed." }
-      #expect(served.now.flushes == 1)
-      #expect(try await browser.console() == [])
     }
-    try await browser.quit()
   }
 
   @Test func `it fits a phone, light and dark, and a wide screen`() async throws {
     try setUp()
-    let browser = try await Browser()
-    try await served.serve { (port, _) async throws in
-      var colours: Set<String> = []
-      for scheme in ["light", "dark"] {
-        try await browser.prefer(["prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"])
-        for (name, width, height) in [("phone", 360, 1_200), ("tablet", 768, 1_000), ("wide", 1_180, 1_300)] {
-          try await browser.resize(width: width, height: height)
-          for path in ["/", "/#messages"] {
-            try await open(browser, port, path)
-            #expect(try await isWithinWidth(browser), "\(name) \(path)")
-            try await browser.keepPicture("\(name)-\(scheme)\(path == "/" ? "" : "-stream")")
+    try await Browser.use { browser in
+      try await served.serve { (port, _) async throws in
+        var colours: Set<String> = []
+        for scheme in ["light", "dark"] {
+          try await browser.prefer(["prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"])
+          for (name, width, height) in [("phone", 360, 1_200), ("tablet", 768, 1_000), ("wide", 1_180, 1_300)] {
+            try await browser.resize(width: width, height: height)
+            for path in ["/", "/#messages"] {
+              try await open(browser, port, path)
+              #expect(try await isWithinWidth(browser), "\(name) \(path)")
+              try await browser.keepPicture("\(name)-\(scheme)\(path == "/" ? "" : "-stream")")
+            }
           }
+          colours.insert(
+            try await browser.run("return getComputedStyle(document.body).backgroundColor") as? String ?? "")
+          #expect(
+            try await browser.run(
+              "return getComputedStyle(document.querySelector('.bar i')).transitionDuration") as? String == "0s")
         }
-        colours.insert(
-          try await browser.run("return getComputedStyle(document.body).backgroundColor") as? String ?? "")
-        #expect(
-          try await browser.run(
-            "return getComputedStyle(document.querySelector('.bar i')).transitionDuration") as? String == "0s")
+        #expect(colours.count == 2)
+        #expect(try await browser.console() == [])
       }
-      #expect(colours.count == 2)
-      #expect(try await browser.console() == [])
     }
-    try await browser.quit()
   }
 
   @Test func `it says that the program is gone, and goes on by itself when it is there again`() async throws {
     try setUp()
-    let browser = try await Browser()
-    var port = 0
-    try await served.serve { (first, _) async throws in
-      port = first
-      try await open(browser, port)
+    try await Browser.use { browser in
+      var port = 0
+      try await served.serve { (first, _) async throws in
+        port = first
+        try await open(browser, port)
+      }
+      try await eventually("it says so") { try await browser.text("link-text").hasPrefix("Connection lost") }
+      // Another process, as it were: its clock begins anew.
+      let next = Served()
+      next.clock.advance(by: .seconds(3))
+      next.meters.meter(for: .messages).received(messages: 7)
+      try await next.serve(port: port) { (port, _) async throws in
+        try await eventually("it is live") { try await browser.text("link-text").hasPrefix("Live") }
+        #expect(try await browser.text("received") == "7")
+        #expect(try await browser.text("notice").contains("restarted"))
+        next.change { $0.program.state = .draining }
+        try await eventually("it says that it ends") { try await browser.text("notice").contains("about to end") }
+      }
     }
-    try await eventually("it says so") { try await browser.text("link-text").hasPrefix("Connection lost") }
-    // Another process, as it were: its clock begins anew.
-    let next = Served()
-    next.clock.advance(by: .seconds(3))
-    next.meters.meter(for: .messages).received(messages: 7)
-    try await next.serve(port: port) { (port, _) async throws in
-      try await eventually("it is live") { try await browser.text("link-text").hasPrefix("Live") }
-      #expect(try await browser.text("received") == "7")
-      #expect(try await browser.text("notice").contains("restarted"))
-      next.change { $0.program.state = .draining }
-      try await eventually("it says that it ends") { try await browser.text("notice").contains("about to end") }
-    }
-    try await browser.quit()
   }
 }

@@ -51,7 +51,7 @@ struct PrometheusTests {
       .increment()
     Timer(label: "t", dimensions: [("le", "mine")], factory: metrics).recordNanoseconds(1)
     let text = try parsed()
-    #expect(text.value("_9_lives:_____x__total", ["x__name": value, "a_b": "1;2", "_0": "z"]) == 1)
+    #expect(text.value("_9_lives:____x__total", ["x__name": value, "a_b": "1;2", "_0": "z"]) == 1)
     #expect(text.value("t_seconds_count", ["le_": "mine"]) == 1)
   }
 

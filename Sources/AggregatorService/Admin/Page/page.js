@@ -73,8 +73,9 @@ function receive(news) {
   lastNews = Date.now();
   lostSince = undefined;
   document.body.classList.remove("stale");
-  if (before && Math.abs((news.time - news.uptime) - (before.time - before.uptime)) > 1.5) {
-    notice(`The program was restarted at ${clock(news.time - news.uptime)}: numbers began anew.`);
+  const start = ({ time, uptime }) => time - uptime;
+  if (before && (news.uptime < before.uptime || Math.abs(start(news) - start(before)) > 1.5)) {
+    notice(`The program was restarted at ${clock(start(news))}: numbers began anew.`);
     noticeEnd = lastNews + 60_000;
     history = undefined;
   } else if (news.state === "draining") {
