@@ -11,35 +11,43 @@ import Testing
 struct PageTests {
   private let served = Served()
 
-  /// Two streams under way for two and a half minutes: one goes well, the other's store is away.
+  /// Two streams under way for two and a half minutes: one goes well, the other's store has gone away.
   private func setUp() throws {
     let messages = served.meters.meter(for: .messages)
     let audit = served.meters.meter(for: try StreamName("audit"))
+    var random = SystemRandomNumberGenerator()
     for second in 0..<150 {
-      let count = 900 + second * 37 % 400 + second * 3
-      messages.received(messages: count)
-      for (part, trigger) in [(500, Trigger.size), (count - 500, .linger)] {
-        messages.batchBegan(messages: part, trigger: trigger, attempt: 1, waited: .milliseconds(5 + second % 15))
-        served.clock.advance(by: .milliseconds(4 + second % 7))
-        messages.batchEnded(messages: part, took: .milliseconds(4 + second % 7), outcome: .stored)
+      let wave = 1_300 + 500 * sin(Double(second) / 19) + Double.random(in: -150...150, using: &random)
+      if second == 140 { audit.rejected(messages: 2) }
+      if second == 145 { audit.received(messages: 60) }
+      for part in 0..<4 {
+        let count = Int(wave / 4)
+        messages.received(messages: count)
+        let took = Duration.microseconds(Int.random(in: 2_000...9_000, using: &random))
+        messages.batchBegan(
+          messages: count, trigger: second % 5 == part ? .size : .linger, attempt: 1,
+          waited: .microseconds(Int.random(in: 4_000...21_000, using: &random)))
+        served.clock.advance(by: took)
+        messages.batchEnded(messages: count, took: took, outcome: .stored)
+        let isTried = second >= 145 && second < 148 && part == 0
+        if isTried { fail(audit, attempt: second - 144) }
+        served.clock.advance(by: .milliseconds(250) - took - (isTried ? .milliseconds(100) : .zero))
       }
-      served.clock.advance(by: .milliseconds(1_000 - 2 * (4 + second % 7)))
     }
-    audit.received(messages: 60)
-    for attempt in 1...3 {
-      audit.batchBegan(messages: 60, trigger: .linger, attempt: attempt, waited: .milliseconds(20))
-      served.clock.advance(by: .milliseconds(300))
-      audit.batchEnded(
-        messages: 60, took: .milliseconds(300), outcome: .failed(reason: "postgres://db/events: connection refused"))
-    }
-    audit.rejected(messages: 2)
-    served.clock.advance(by: .seconds(4))
+    messages.received(messages: 173)
     served.change { said in
       said.program.journal = Overview.Journal(
         messages: 10_233, bytes: 5_233_112, maximumBytes: 1 << 30, oldestSeconds: 2.4)
       said.program.deadLetters = 3
       said.program.connections = 64
     }
+  }
+
+  private func fail(_ meter: StreamMeter, attempt: Int) {
+    meter.batchBegan(messages: 60, trigger: .linger, attempt: attempt, waited: .milliseconds(20))
+    served.clock.advance(by: .milliseconds(100))
+    meter.batchEnded(
+      messages: 60, took: .milliseconds(100), outcome: .failed(reason: "postgres://db/events: connection refused"))
   }
 
   /// Opens the page and waits for its first numbers.
@@ -67,7 +75,7 @@ struct PageTests {
         #expect(try await browser.text("state-word") == "Backing off: audit")
         #expect(
           try await browser.text("state-sentence")
-            == "The last 3 attempts failed, 4 s ago, and it will be tried again: postgres://db/events: connection refused"
+            == "The last 3 attempts failed, 2 s ago, and it will be tried again: postgres://db/events: connection refused"
         )
         #expect(try await browser.text("source") == "http://127.0.0.1:8080")
         #expect(try await browser.text("target") == "postgres://db/events")
