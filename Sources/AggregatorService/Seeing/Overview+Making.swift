@@ -25,6 +25,10 @@ extension Overview {
     }
   }
 
+  /// With more streams than this each shows fewer of its last batches.
+  private static let manyStreams = 20
+  private static let batchesOfMany = 5
+
   /// Reads all meters once.
   package init(of meters: Meters, program: Program) {
     let now = meters.clock.now()
@@ -33,9 +37,12 @@ extension Overview {
     let total = readings.reduce(into: StreamReading()) { $0.add($1.reading) }
     let surroundings = StreamState.Surroundings(
       settings: program.settings, held: program.held ?? total.counts.held, openBatches: total.openBatches)
+    // Who listens gets all of it each second.
+    let batches = readings.count > Self.manyStreams ? Self.batchesOfMany : MeterState.recentBatches
     let streams = readings.map { name, reading in
-      Stream(
-        name: name, limit: StreamState(of: reading, in: surroundings), numbers: Numbers(reading, beginning: beginning))
+      var numbers = Numbers(reading, beginning: beginning)
+      numbers.recentBatches.removeLast(max(numbers.recentBatches.count - batches, 0))
+      return Stream(name: name, limit: StreamState(of: reading, in: surroundings), numbers: numbers)
     }
     self.init(
       version: program.version,

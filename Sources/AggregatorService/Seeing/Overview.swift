@@ -126,7 +126,7 @@ extension Overview {
     package var handlerMilliseconds: Latency
     package var backingOff: Bool
     @Explicit package var lastFailure: Failure?
-    /// The newest first, at most 20.
+    /// The newest first, at most 20; of each stream 5 when there are more than 20 streams.
     package var recentBatches: [Batch]
   }
 

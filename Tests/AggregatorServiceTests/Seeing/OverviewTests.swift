@@ -79,6 +79,21 @@ struct OverviewTests {
     #expect(overview.totals.handlerMilliseconds.count == 3 && overview.totals.handlerMilliseconds.sum == 3_000)
   }
 
+  @Test func `with many streams each shows fewer of its batches`() throws {
+    let meters = Meters(clock: clock.clock)
+    for number in 0..<21 {
+      let meter = meters.meter(for: try StreamName("s\(number)"))
+      meter.received(messages: 10)
+      for _ in 0..<10 {
+        meter.batchBegan(messages: 1, trigger: .size, attempt: 1, waited: .zero)
+        meter.batchEnded(messages: 1, took: .zero, outcome: .stored)
+      }
+    }
+    let overview = Overview(of: meters, program: program())
+    #expect(overview.streams.allSatisfy { $0.numbers.recentBatches.count == 5 })
+    #expect(overview.totals.recentBatches.count == 20)
+  }
+
   @Test func `the history has a number for each complete second, for all streams alike`() throws {
     let meters = Meters(clock: clock.clock)
     #expect(History(of: meters) == History(second: -1, totals: .init(received: [], stored: []), streams: [:]))
