@@ -20,17 +20,20 @@ enum Serving {
       if loaded.isMisuse { complain("aggregator --help tells all options") }
       exit(loaded.isMisuse ? EX_USAGE : AggregatorService.ExitCode.failure.status)
     }
-    switch loaded.options.logFormat {
-    case .text: LoggingSystem.bootstrap(StreamLogHandler.standardError)
-    case .json: LoggingSystem.bootstrap { JSONLogHandler.standardError(label: $0) }
+    let level = LogLevel(loaded.options.logLevel)
+    LoggingSystem.bootstrap { label in
+      switch loaded.options.logFormat {
+      case .text: AdjustableLogHandler(StreamLogHandler.standardError(label: label), level: level)
+      case .json: AdjustableLogHandler(JSONLogHandler.standardError(label: label), level: level)
+      }
     }
     // Collected only where somebody can look at them.
     let metrics = loaded.options.admin == nil ? nil : PrometheusMetrics()
     if let metrics { MetricsSystem.bootstrap(metrics) }
-    var logger = Logger(label: "aggregator")
-    logger.logLevel = loaded.options.logLevel
+    let program = Program(
+      options: loaded.options, loader: loader, metrics: metrics, logger: Logger(label: "aggregator"), logLevel: level)
     do {
-      exit(try await Program(options: loaded.options, loader: loader, metrics: metrics, logger: logger).run().status)
+      exit(try await program.run().status)
     } catch {
       complain("\(error)")
       exit(AggregatorService.ExitCode.failure.status)

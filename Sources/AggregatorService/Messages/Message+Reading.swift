@@ -30,8 +30,11 @@ extension Message {
         var messages: [Message] = []
         for range in try MessageReader.messages(in: buffer, format: format) {
           let identity = try identity(of: range, in: buffer, rules: rules, number: before + messages.count)
+          // Each a microsecond after the one before, so that equal messages of one body are not taken for repeats.
           messages.append(
-            Message(body: String(decoding: buffer[range], as: UTF8.self), receivedAt: receivedAt, identity: identity))
+            Message(
+              body: String(decoding: buffer[range], as: UTF8.self), receivedAt: receivedAt + Int64(messages.count),
+              identity: identity))
         }
         return .success(messages)
       } catch {

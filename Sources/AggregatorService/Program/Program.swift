@@ -13,16 +13,20 @@ package struct Program: Sendable {
   /// The backend of the library's metrics, if they are collected.
   let metrics: PrometheusMetrics?
   let logger: Logger
+  /// The level of the log, which SIGHUP can change.
+  let logLevel: LogLevel?
   let console = Console()
 
   /// Makes a program that does what the options say.
   package init(
-    options: ProgramOptions, loader: OptionsLoader? = nil, metrics: PrometheusMetrics? = nil, logger: Logger
+    options: ProgramOptions, loader: OptionsLoader? = nil, metrics: PrometheusMetrics? = nil, logger: Logger,
+    logLevel: LogLevel? = nil
   ) {
     self.options = options
     self.loader = loader
     self.metrics = metrics
     self.logger = logger
+    self.logLevel = logLevel
   }
 
   /// Runs until the input ends or a signal comes.

@@ -76,6 +76,7 @@ struct Server: Sendable {
       services.append(
         Reloading(loader: loader, options: options, tokens: tokens, logger: logger) { options in
           try intake.reconfigure(options)
+          program.logLevel?.current = options.logLevel
           current.withLock { $0 = options }
         })
     }

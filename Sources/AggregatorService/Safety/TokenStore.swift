@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 
 /// The tokens that are in force; others can take their place while requests come.
-package final class TokenStore: Sendable {
+package final class TokenStore: Authorizing {
   /// `nil` where everybody may send.
   private let current: Mutex<Tokens?>
 
@@ -12,10 +12,10 @@ package final class TokenStore: Sendable {
     current = Mutex(try Self.read(path))
   }
 
-  /// What a request with this `Authorization` header may do.
-  package func authorise(header: String?, stream: StreamName) -> Authorisation {
+  /// What a request with this `Authorization` field may do.
+  package func authorize(_ field: String?, for stream: StreamName) -> Authorization {
     guard let tokens = current.withLock({ $0 }) else { return .allowed(name: nil) }
-    return tokens.authorise(header: header, stream: stream)
+    return tokens.authorize(field, for: stream)
   }
 
   /// The tokens' names; `nil` where everybody may send.

@@ -2,16 +2,6 @@ package import AggregatorStorage
 import Crypto
 import Foundation
 
-/// What a request's bearer token allows.
-package enum Authorisation: Sendable, Hashable {
-  /// The request may send to the stream; the name is the token's, `nil` where everybody may send.
-  case allowed(name: String?)
-  /// There is no token, or it is none of ours: 401.
-  case unknown
-  /// The token is for other streams: 403.
-  case notForStream
-}
-
 /// The tokens that may send, by their digests.
 ///
 /// A line for each: `NAME SHA256-HEX [stream,stream…]`; what begins with `#` is a comment.
@@ -141,24 +131,24 @@ package struct Tokens: Sendable {
 
   // MARK: Asking
 
-  /// What a request with this `Authorization` header may do.
+  /// What a request with this `Authorization` field may do.
   ///
   /// The token's digest is compared with all entries, each in constant time, so that the time tells nothing of them.
-  package func authorise(header: String?, stream: StreamName) -> Authorisation {
-    guard let header, let token = Self.bearer(header) else { return .unknown }
+  package func authorize(_ field: String?, for stream: StreamName) -> Authorization {
+    guard let field, let token = Self.bearer(field) else { return .unknown }
     let digest = SHA256.hash(data: Data(token.utf8))
     var found: Entry?
     // `==` of a digest takes the same time wherever they differ.
     for entry in entries where digest == entry.digest { found = entry }
     guard let found else { return .unknown }
     guard let streams = found.streams, !streams.contains(stream) else { return .allowed(name: found.name) }
-    return .notForStream
+    return .forbidden
   }
 
   /// The token of `Bearer TOKEN`; the scheme's case does not matter (RFC 9110).
-  private static func bearer(_ header: String) -> Substring? {
-    guard header.utf8.count <= longest + 16 else { return nil }
-    let parts = header.split(separator: " ", maxSplits: 1)
+  private static func bearer(_ field: String) -> Substring? {
+    guard field.utf8.count <= longest + 16 else { return nil }
+    let parts = field.split(separator: " ", maxSplits: 1)
     guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
     let token = parts[1].drop { $0 == " " }
     guard !token.isEmpty, !token.contains(" ") else { return nil }

@@ -1,8 +1,7 @@
 import AggregatorStorage
 import Batching
-import Foundation
 
-/// Brings what happens to batches to the meters and to the ledger.
+/// Brings what happens to messages to the meters and to the ledger.
 struct Observers: PipelineObserver {
   let meters: Meters
   let ledger: Ledger
@@ -12,24 +11,17 @@ struct Observers: PipelineObserver {
   }
 
   func batchBegan(stream: StreamName, messages: Int, trigger: Trigger, attempt: Int, oldestReceivedAt: Int64) {
-    let waited = Int64(Date().timeIntervalSince1970 * 1_000_000) - oldestReceivedAt
-    meters.meter(for: stream).batchBegan(
-      messages: messages, trigger: trigger, attempt: attempt, waited: .microseconds(max(waited, 0)))
+    meters.batchBegan(
+      stream: stream, messages: messages, trigger: trigger, attempt: attempt, oldestReceivedAt: oldestReceivedAt)
   }
 
   func batchEnded(stream: StreamName, messages: Int, took: Duration, error: (any Error)?) {
     ledger.batchEnded(stream: stream, messages: messages, took: took, error: error)
-    let outcome: StreamMeter.Outcome
-    switch error {
-    case nil: outcome = .stored
-    case let error as any RetryAdvising where !error.isRetryable: outcome = .refused(reason: "\(error)")
-    case let error?: outcome = .failed(reason: "\(error)")
-    }
-    meters.meter(for: stream).batchEnded(messages: messages, took: took, outcome: outcome)
+    meters.batchEnded(stream: stream, messages: messages, took: took, error: error)
   }
 
   func buried(stream: StreamName, messages: Int) {
     ledger.buried(stream: stream, messages: messages)
-    meters.meter(for: stream).refused(messages: messages)
+    meters.buried(stream: stream, messages: messages)
   }
 }

@@ -16,7 +16,7 @@ struct HTTPSource {
   let port: Int
   let options: ProgramOptions
   let intake: Intake
-  let tokens: TokenStore
+  let tokens: any Authorizing
   let connections: ConnectionCount
   let logger: Logger
   /// Called with the port once the server listens.

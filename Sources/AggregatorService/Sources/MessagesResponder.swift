@@ -22,7 +22,7 @@ struct MessagesResponder: HTTPResponder {
 
   let intake: Intake
   let options: ProgramOptions
-  let tokens: TokenStore
+  let tokens: any Authorizing
 
   func respond(to request: Request, context: Context) async throws -> Response {
     let path = request.uri.path
@@ -50,10 +50,10 @@ struct MessagesResponder: HTTPResponder {
 
   private func post(_ request: Request, to stream: StreamName, _ channel: any Channel) async throws -> Response {
     guard request.method == .post else { return Answer.wrongMethod(request.method, allowed: "POST") }
-    switch tokens.authorise(header: request.headers[.authorization], stream: stream) {
+    switch tokens.authorize(request.headers[.authorization], for: stream) {
     case .allowed: break
     case .unknown: return Answer.unauthorized()
-    case .notForStream: return Answer.forbidden(stream)
+    case .forbidden: return Answer.forbidden(stream)
     }
     guard let format = Self.format(of: request.headers[.contentType]) else {
       return Answer.unsupportedType(request.headers[.contentType])

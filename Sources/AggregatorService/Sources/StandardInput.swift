@@ -1,4 +1,4 @@
-package import AggregatorStorage
+import AggregatorStorage
 import Dispatch
 import Foundation
 

@@ -6,7 +6,8 @@ import Logging
 ///
 /// What is aggregated is requests, so that each is stored whole or not at all. A request weighs as much as it has messages,
 /// so that a batch has about `batchSize` of them; one that has more weighs no more than a batch may, and makes a batch of
-/// its own. The messages that are held are counted in `room`, exactly, because one weight cannot be both.
+/// its own. Weights are parts of a full batch, so that another batch size needs no other bound. The messages that are held
+/// are counted in `room`, exactly, because one weight cannot be both.
 final class GroupCommit: Storing {
   private struct PendingRequest: Sendable {
     let stream: StreamName
@@ -16,6 +17,7 @@ final class GroupCommit: Storing {
 
   private let aggregator: KeyedAggregator<StreamName, PendingRequest>
   private let room: Room
+  private let weigher: Weigher
   private let observer: any PipelineObserver
 
   /// Makes one; refused messages are kept in `deadLetters` where there is such a file.
@@ -23,15 +25,16 @@ final class GroupCommit: Storing {
     options: ProgramOptions, sink: any Sink, deadLetters: DeadLetters? = nil, observer: any PipelineObserver,
     logger: Logger
   ) throws {
-    let batchSize = options.batchSize
+    let weigher = Weigher(batchSize: options.batchSize)
+    self.weigher = weigher
     let outage = Outage(logger: logger)
-    room = Room(capacity: options.capacity, share: batchSize)
+    room = Room(capacity: options.capacity, share: options.batchSize)
     self.observer = observer
     aggregator = try KeyedAggregator(
       name: "requests",
       configuration: Self.configuration(options),
       logger: logger,
-      weight: { min($0.messages.count, batchSize) },
+      weight: { weigher.weight(of: $0.messages.count) },
       key: \.stream
     ) { stream, batch in
       try await Self.write(batch, to: stream, sink, observer)
@@ -98,7 +101,7 @@ final class GroupCommit: Storing {
         maximum: min(options.maximumBackoff, longestBackoff), isolatesPoisonMessages: true),
       handlerTimeout: options.storeTimeout,
       drainTimeout: options.drainTimeout,
-      maximumBatchWeight: options.batchSize
+      maximumBatchWeight: Weigher.fullBatch
     )
   }
 
@@ -141,6 +144,7 @@ final class GroupCommit: Storing {
     configuration.concurrency = options.concurrency
     configuration.capacity = 2 * options.capacity
     try aggregator.reconfigure(configuration)
-    room.change(capacity: options.capacity, share: options.batchSize)
+    weigher.setBatchSize(options.batchSize)
+    room.resize(capacity: options.capacity, share: options.batchSize)
   }
 }

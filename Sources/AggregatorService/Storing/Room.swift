@@ -20,8 +20,8 @@ final class Room: Sendable {
     state = Mutex(State(capacity: capacity, share: share))
   }
 
-  /// Changes both; what is held beyond a smaller capacity stays.
-  func change(capacity: Int, share: Int) {
+  /// Has another size from now on; what is held stays.
+  func resize(capacity: Int, share: Int) {
     state.withLock {
       $0.capacity = capacity
       $0.share = share

@@ -27,8 +27,27 @@ package enum SinkFactory {
         compresses: options.compressesFiles)
     case .standardOutput:
       return StandardOutputSink()
-    case .postgres:
-      throw ProgramError("not built yet")
+    case .postgres(let uri):
+      return try await postgres(uri, options, preparing: stream, logger)
     }
+  }
+
+  private static func postgres(
+    _ uri: String, _ options: ProgramOptions, preparing stream: StreamName?, _ logger: Logger
+  ) async throws -> any Sink {
+    // One more than writes at once, so that checking does not wait behind them.
+    let sink = try PostgresSink(
+      uri: uri, connections: options.concurrency + 1, logger: logger, timeout: options.storeTimeout ?? .seconds(60))
+    guard let stream else { return sink }
+    do {
+      try await sink.prepare(stream)
+    } catch let error as SinkError where error.isRetryable {
+      // It may come up later than this program; until then clients are told to come again, or the journal keeps all.
+      logger.warning("the store does not answer, to be tried again", metadata: ["error": "\(error)"])
+    } catch {
+      try? await sink.close()
+      throw error
+    }
+    return sink
   }
 }

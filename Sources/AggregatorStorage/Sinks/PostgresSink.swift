@@ -63,7 +63,8 @@ package final class PostgresSink: Sink {
       if isObject { prepared.withLock { $0[stream] = nil } }
       throw sinkError(error, isRetryable: mayPass(error) || (isObject && known != nil))
     } catch let error as ProgramError {
-      throw SinkError(description: "\(address): \(error)", isRetryable: false)
+      // It is the table that is wrong and not the messages: they wait until somebody has mended it.
+      throw SinkError(description: "\(address): \(error)", isRetryable: true)
     }
   }
 

@@ -43,7 +43,8 @@ package final class SQLiteSink: Sink {
         description: "sqlite:\(path): \(error.message ?? "error") (code \(error.extendedResultCode.rawValue))",
         isRetryable: SQLiteFile.mayPass(error.resultCode) || (wasPrepared && error.resultCode == .SQLITE_ERROR))
     } catch let error as ProgramError {
-      throw SinkError(description: "sqlite:\(path): \(error)", isRetryable: false)
+      // It is the table that is wrong and not the messages: they wait until somebody has mended it.
+      throw SinkError(description: "sqlite:\(path): \(error)", isRetryable: true)
     }
   }
 

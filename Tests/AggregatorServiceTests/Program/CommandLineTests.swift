@@ -1,6 +1,9 @@
 import AggregatorStorage
 import AggregatorTestSupport
 import Foundation
+import HTTPTypes
+import HummingbirdTesting
+import NIOCore
 import Testing
 
 @testable import AggregatorService
@@ -110,7 +113,7 @@ struct CommandLineTests {
     #expect(status == 0)
     let secret = try #require(errors.firstMatch(of: /agg_[A-Za-z0-9_-]{43}/)).0
     let tokens = try Tokens(text: output)
-    #expect(tokens.authorise(header: "Bearer \(secret)", stream: .messages) == .allowed(name: "web"))
+    #expect(tokens.authorize("Bearer \(secret)", for: .messages) == .allowed(name: "web"))
     #expect(!output.contains("agg_"), "standard output is what goes into the file")
   }
 
@@ -141,6 +144,39 @@ struct CommandLineTests {
       #expect(result.errors.contains(words), "\(arguments): \(result.errors)")
       #expect(!result.errors.contains("hunter2"))
     }
+  }
+
+  @Test func `SIGHUP puts tokens and sizes in force, and a broken file changes nothing`() async throws {
+    let (one, two) = (try NewToken(name: "one"), try NewToken(name: "two", streams: [try StreamName("orders")]))
+    let tokens = try write(one.line, to: "tokens")
+    let rest = "from: http://127.0.0.1:0\nto: sqlite:\(folder.file("a.db"))\ntokens: \(tokens)\n"
+    let program = try ProgramProcess(["--config", try write(rest, to: "a.yaml")])
+    let port = try await program.port()
+    func post(_ token: NewToken?, to path: String = "/v1/messages") async throws -> Int {
+      var headers: HTTPFields = [.contentType: "application/json"]
+      headers[.authorization] = token.map { "Bearer \($0.secret)" }
+      let fields = headers
+      return try await TestClient.withClient(host: "127.0.0.1", port: port) { client in
+        try await client.post(path, headers: fields, body: ByteBuffer(string: "1")).status.code
+      }
+    }
+    #expect(try await post(nil) == 401)
+    #expect(try await post(one) == 200)
+    #expect(try await post(two) == 401)
+    _ = try write(two.line, to: "tokens")
+    _ = try write(rest + "batch-size: 7\nlog-level: info\nmax-body: 1KiB\n", to: "a.yaml")
+    program.signal(SIGHUP)
+    try await eventually("it is reloaded") { program.errors.contains("configuration reloaded") }
+    #expect(program.errors.contains("option needs a restart"))
+    #expect(try await post(one) == 401)
+    #expect(try await post(two) == 403)
+    #expect(try await post(two, to: "/v1/streams/orders/messages") != 401)
+    _ = try write(rest + "batch-size: many\n", to: "a.yaml")
+    program.signal(SIGHUP)
+    try await eventually("it is refused") { program.errors.contains("'many' is no count") }
+    #expect(try await post(two) == 403)
+    program.signal(SIGTERM)
+    #expect(try await program.exit() == .init(status: 0))
   }
 
   @Test func `it runs from a file`() async throws {

@@ -24,11 +24,11 @@ struct TokensTests {
         """)
     #expect(tokens.names == ["all", "orders"])
     let orders = try StreamName("orders")
-    #expect(tokens.authorise(header: "Bearer one", stream: .messages) == .allowed(name: "all"))
-    #expect(tokens.authorise(header: "Bearer one", stream: orders) == .allowed(name: "all"))
-    #expect(tokens.authorise(header: "Bearer two", stream: orders) == .allowed(name: "orders"))
-    #expect(tokens.authorise(header: "bEARER  two", stream: orders) == .allowed(name: "orders"))
-    #expect(tokens.authorise(header: "Bearer two", stream: .messages) == .notForStream)
+    #expect(tokens.authorize("Bearer one", for: .messages) == .allowed(name: "all"))
+    #expect(tokens.authorize("Bearer one", for: orders) == .allowed(name: "all"))
+    #expect(tokens.authorize("Bearer two", for: orders) == .allowed(name: "orders"))
+    #expect(tokens.authorize("bEARER  two", for: orders) == .allowed(name: "orders"))
+    #expect(tokens.authorize("Bearer two", for: .messages) == .forbidden)
   }
 
   @Test func `what is no token of ours is unknown`() throws {
@@ -38,22 +38,22 @@ struct TokensTests {
       "Bearer one x", "Bearer \(digest("one"))", "Bearer on", "Bearer onee", "Bearer\tone",
       "Bearer " + String(repeating: "x", count: 100_000),
     ] {
-      #expect(tokens.authorise(header: header, stream: .messages) == .unknown, "\(header?.prefix(20) ?? "none")")
+      #expect(tokens.authorize(header, for: .messages) == .unknown, "\(header?.prefix(20) ?? "none")")
     }
   }
 
   @Test func `the empty token is none, although its digest is in the file`() throws {
     let tokens = try Tokens(text: "empty \(digest(""))")
-    #expect(tokens.authorise(header: "Bearer ", stream: .messages) == .unknown)
+    #expect(tokens.authorize("Bearer ", for: .messages) == .unknown)
   }
 
   @Test func `of many tokens each is found`() throws {
     let lines = (0..<Tokens.most).map { "t\($0) \(digest("secret\($0)"))" }
     let tokens = try Tokens(text: lines.joined(separator: "\n"))
     for number in [0, 1, 500, Tokens.most - 1] {
-      #expect(tokens.authorise(header: "Bearer secret\(number)", stream: .messages) == .allowed(name: "t\(number)"))
+      #expect(tokens.authorize("Bearer secret\(number)", for: .messages) == .allowed(name: "t\(number)"))
     }
-    #expect(tokens.authorise(header: "Bearer secret\(Tokens.most)", stream: .messages) == .unknown)
+    #expect(tokens.authorize("Bearer secret\(Tokens.most)", for: .messages) == .unknown)
   }
 
   // MARK: Making
@@ -66,8 +66,8 @@ struct TokensTests {
     let two = try NewToken(name: "all")
     #expect(two.secret != one.secret)
     let tokens = try Tokens(text: "\(one.line)\n\(two.line)\n")
-    #expect(tokens.authorise(header: "Bearer \(one.secret)", stream: .messages) == .notForStream)
-    #expect(tokens.authorise(header: "Bearer \(two.secret)", stream: .messages) == .allowed(name: "all"))
+    #expect(tokens.authorize("Bearer \(one.secret)", for: .messages) == .forbidden)
+    #expect(tokens.authorize("Bearer \(two.secret)", for: .messages) == .allowed(name: "all"))
     #expect(throws: ProgramError.self) { try NewToken(name: "no good") }
   }
 
@@ -143,19 +143,19 @@ struct TokensTests {
     func write(_ text: String) throws { try Data(text.utf8).write(to: URL(fileURLWithPath: path)) }
     try write("one \(digest("1"))")
     let store = try TokenStore(path: path)
-    #expect(store.authorise(header: "Bearer 1", stream: .messages) == .allowed(name: "one"))
+    #expect(store.authorize("Bearer 1", for: .messages) == .allowed(name: "one"))
     try write("two \(digest("2"))")
-    #expect(store.authorise(header: "Bearer 1", stream: .messages) == .allowed(name: "one"))
+    #expect(store.authorize("Bearer 1", for: .messages) == .allowed(name: "one"))
     try store.reload(path: path)
-    #expect(store.authorise(header: "Bearer 1", stream: .messages) == .unknown)
-    #expect(store.authorise(header: "Bearer 2", stream: .messages) == .allowed(name: "two"))
+    #expect(store.authorize("Bearer 1", for: .messages) == .unknown)
+    #expect(store.authorize("Bearer 2", for: .messages) == .allowed(name: "two"))
     for broken in ["", "two"] {
       try write(broken)
       #expect(throws: ProgramError.self) { try store.reload(path: path) }
       #expect(store.names == ["two"])
     }
     try store.reload(path: nil)
-    #expect(store.authorise(header: nil, stream: .messages) == .allowed(name: nil))
+    #expect(store.authorize(nil, for: .messages) == .allowed(name: nil))
     #expect(throws: ProgramError.self) { try TokenStore(path: path) }
   }
 }

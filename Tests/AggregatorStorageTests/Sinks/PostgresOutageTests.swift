@@ -135,7 +135,7 @@ struct PostgresOutageTests {
   @Test(.enabled(if: getuid() == 0, "only root can mount a disk that is small"))
   func `a full disk is told, nothing of the batch is stored, and it goes on when there is room`() async throws {
     let server = try await PostgresServer()
-    let disk = try await SmallDisk()
+    let disk = try await TableSpaceDisk()
     do {
       try await server.sql("CREATE TABLESPACE small LOCATION '\(disk.path)'")
       let sink = try sink(server.uri() + "?options=-cdefault_tablespace%3Dsmall")
@@ -162,7 +162,7 @@ struct PostgresOutageTests {
 }
 
 /// A file system of two megabytes.
-private final class SmallDisk: Sendable {
+private final class TableSpaceDisk: Sendable {
   private let folder: TemporaryFolder
   /// A folder on it that belongs to the server.
   var path: String { folder.file("disk/space") }

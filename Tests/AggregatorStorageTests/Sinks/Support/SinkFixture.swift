@@ -36,7 +36,7 @@ struct SinkFixture: Sendable, CustomTestStringConvertible {
 
   var testDescription: String { name }
 
-  static let all: [SinkFixture] = [.sqlite, .file, .gzip, .http, .standardOutput]
+  static let all: [SinkFixture] = [.sqlite, .postgres, .file, .gzip, .http, .standardOutput]
 
   /// A message as it should come back.
   func expected(_ body: String) -> String {
