@@ -11,6 +11,8 @@ package final class PrometheusMetrics: MetricsFactory {
     var kind: PrometheusText.Kind
     var help: String
     var series: [(labels: PrometheusText.Labels, handle: any PrometheusSeries)] = []
+    /// The same by their labels, whatever their order.
+    var known: [String: any PrometheusSeries] = [:]
   }
 
   private struct State {
@@ -66,22 +68,20 @@ package final class PrometheusMetrics: MetricsFactory {
     var name = PrometheusText.metricName(label)
     if !name.hasSuffix(suffix) { name += suffix }
     let labels = Self.labels(dimensions, of: kind)
+    let key = Self.key(labels)
     return state.withLock { state in
-      if let family = state.families[name] {
-        if let known = family.series.first(where: { Self.areEqual($0.labels, labels) })?.handle as? Handle {
-          return known
-        }
-      }
+      let known = state.families[name]?.known[key]
+      if let known = known as? Handle { return known }
       let handle = make()
-      var family = state.families[name] ?? Family(kind: kind, help: Self.help[label] ?? "\(label), as measured.")
-      guard state.count < Self.mostSeries, family.kind == kind, !Self.isTaken(name, kind, in: state),
-        !family.series.contains(where: { Self.areEqual($0.labels, labels) })
+      guard known == nil, state.count < Self.mostSeries, state.families[name]?.kind ?? kind == kind,
+        !Self.isTaken(name, kind, in: state)
       else {
         state.hidden += 1
         return handle
       }
-      family.series.append((labels, handle))
-      state.families[name] = family
+      let empty = Family(kind: kind, help: Self.help[label] ?? "\(label), as measured.")
+      state.families[name, default: empty].series.append((labels, handle))
+      state.families[name]?.known[key] = handle
       state.count += 1
       return handle
     }
@@ -102,8 +102,9 @@ package final class PrometheusMetrics: MetricsFactory {
     return labels
   }
 
-  private static func areEqual(_ left: PrometheusText.Labels, _ right: PrometheusText.Labels) -> Bool {
-    left.count == right.count && left.allSatisfy { label in right.contains { $0 == label } }
+  /// The same for the same labels in any order, and for no others.
+  private static func key(_ labels: PrometheusText.Labels) -> String {
+    labels.sorted { $0.name < $1.name }.map { "\($0.name)=\($0.value.utf8.count):\($0.value)" }.joined(separator: ",")
   }
 
   /// Whether the samples of a histogram have the name of another family's, or the other way round.
@@ -127,7 +128,8 @@ package final class PrometheusMetrics: MetricsFactory {
     state.withLock { state in
       for (name, family) in state.families {
         guard let index = family.series.firstIndex(where: { $0.handle === handler }) else { continue }
-        state.families[name]?.series.remove(at: index)
+        let removed = state.families[name]?.series.remove(at: index)
+        state.families[name]?.known[Self.key(removed?.labels ?? [])] = nil
         if family.series.count == 1 { state.families[name] = nil }
         state.count -= 1
         return
