@@ -61,7 +61,7 @@ final class Browser: Sendable {
       session = try #require((made as? [String: Any])?["sessionId"] as? String)
       self.port = port
     } catch {
-      driver.terminate()
+      kill(driver.processIdentifier, SIGKILL)
       throw error
     }
     self.driver = driver
@@ -69,7 +69,8 @@ final class Browser: Sendable {
   }
 
   private func quit() async throws {
-    defer { driver.terminate() }
+    // It has inherited a mask that blocks SIGTERM. The browser itself ends with its session.
+    defer { kill(driver.processIdentifier, SIGKILL) }
     _ = try await call(.delete, "")
   }
 
