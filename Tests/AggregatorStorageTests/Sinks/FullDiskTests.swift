@@ -22,7 +22,7 @@ struct FullDiskTests {
       #expect(try StoredFiles("\(disk)/streams").lines() == ["1"])
       // There is room for a small one.
       try await sink.write(messages(["2"]), to: .messages)
-      try FileManager.default.removeItem(atPath: "\(disk)/filler")
+      try Data().write(to: URL(fileURLWithPath: "\(disk)/filler"))
       try await sink.write(large, to: .messages)
       try await sink.close()
       #expect(try StoredFiles("\(disk)/streams").lines() == ["1", "2"] + large.map(\.body))
@@ -40,8 +40,7 @@ struct FullDiskTests {
       let error = await #expect(throws: SinkError.self) { try await sink.check() }
       #expect(error?.description.contains("the disk is full") == true)
       await #expect(throws: SinkError.self) { try await sink.write(messages(["1"]), to: .messages) }
-      try FileManager.default.removeItem(atPath: "\(disk)/filler")
-      try filler?.close()
+      try filler?.truncate(atOffset: 0)
       try await sink.check()
       try await sink.write(messages(["1"]), to: .messages)
       try await sink.close()

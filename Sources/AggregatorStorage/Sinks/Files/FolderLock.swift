@@ -25,4 +25,9 @@ final class FolderLock: Sendable {
         "cannot store in '\(folder)': \(process ?? "another process") writes there; stop it, or give another folder")
     }
   }
+
+  deinit {
+    // Closing is not enough: a process that is just being started shares what is open until it has become another program.
+    flock(descriptor.number, LOCK_UN)
+  }
 }
