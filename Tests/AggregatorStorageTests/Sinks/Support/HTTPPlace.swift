@@ -4,6 +4,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
+import NIOPosix
 import Synchronization
 
 extension SinkFixture {
@@ -60,6 +61,7 @@ final class CollectingServer: Sendable {
   }
 
   private let state = Mutex(State())
+  private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
   init() async throws {
     let router = Router()
@@ -76,7 +78,7 @@ final class CollectingServer: Sendable {
     let application = Application(
       router: router, configuration: .init(address: .hostname("127.0.0.1", port: 0)),
       onServerRunning: { [weak self] channel in self?.state.withLock { $0.port = channel.localAddress?.port } },
-      logger: logger)
+      eventLoopGroupProvider: .shared(group), logger: logger)
     state.withLock { $0.running = Task { try await application.run() } }
     try await eventually("the server listens") { state.withLock { $0.port != nil } }
   }
@@ -106,13 +108,22 @@ final class CollectingServer: Sendable {
   /// Gives this answer to each request, and stores nothing; `nil` undoes it.
   func answer(_ reply: Reply?) { state.withLock { $0.reply = reply } }
 
+  /// Ends it, though connections may have come just now.
+  ///
+  /// Hummingbird must not be cancelled while it takes a connection: NIO's `NIOAsyncWriter` stops the process then. With one
+  /// thread connections are taken one after the other, so when the last one has its answer the others have been.
   func end() async throws {
     let running = state.withLock { state in
       defer { state.running = nil }
       return state.running
     }
-    running?.cancel()
-    _ = await running?.result
+    guard let running else { return }
+    let last = try RawConnection(port: port)
+    last.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    _ = try await last.receive { _ in false }
+    running.cancel()
+    _ = await running.result
+    try await group.shutdownGracefully()
   }
 }
 
