@@ -81,4 +81,6 @@ tools:
 
 # What the tests need beside: a browser for the page, and a database server.
 test-tools:
-	@scripts/install.sh chromium chromium-driver postgresql
+# What the tests need beside: a browser for the page, a database server, certificates.
+test-tools:
+	@scripts/install.sh chromium chromium-driver openssl postgresql

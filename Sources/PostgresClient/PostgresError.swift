@@ -63,9 +63,17 @@ package struct PostgresError: Error, CustomStringConvertible {
     text.split(whereSeparator: \.isNewline).first.map(String.init) ?? ""
   }
 
-  /// An error in data (class 22) quotes the value at its end: `invalid input syntax for type integer: "…"`.
+  /// An error in data (class 22) quotes the value: `value "…" is out of range for type integer`.
   private static func withoutValue(_ text: String, state: String?) -> String {
-    guard state?.hasPrefix("22") == true, let quote = text.firstRange(of: ": \"") else { return text }
-    return String(text[..<quote.lowerBound])
+    guard state?.hasPrefix("22") == true, let first = text.firstIndex(of: "\""), let last = text.lastIndex(of: "\""),
+      first < last
+    else { return text }
+    return text.replacingCharacters(in: text.index(after: first)..<last, with: "…")
+  }
+}
+
+extension String {
+  fileprivate func replacingCharacters(in range: Range<Index>, with text: String) -> String {
+    self[..<range.lowerBound] + text + self[range.upperBound...]
   }
 }

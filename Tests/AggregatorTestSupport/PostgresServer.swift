@@ -13,9 +13,11 @@ package final class PostgresServer: Sendable {
 
   /// Makes a cluster and starts it; a second or two.
   ///
-  /// - Parameter settings: Lines of `postgresql.conf`.
+  /// - Parameters:
+  ///   - settings: Lines of `postgresql.conf`.
+  ///   - tls: Whether all users but `postgres` have to use TLS and a password.
   /// - Throws: ``CommandFailure`` when it does not start.
-  package init(settings: [String] = []) async throws {
+  package init(settings: [String] = [], tls: Bool = false) async throws {
     folder = FileManager.default.temporaryDirectory.appendingPathComponent("postgres-\(UUID().uuidString)").path
     data = folder + "/data"
     binaries = try Self.binaries()
@@ -25,7 +27,9 @@ package final class PostgresServer: Sendable {
     let lines =
       settings + [
         "port = \(port)", "listen_addresses = '127.0.0.1'", "unix_socket_directories = '\(folder)'",
-        "max_connections = 50", "shared_buffers = 16MB", "logging_collector = off",
+        "max_connections = 100", "shared_buffers = 16MB", "logging_collector = off", "ssl = \(tls ? "on" : "off")",
+        // What kill -9 leaves behind is in the system's memory all the same.
+        "fsync = off",
       ]
     if getuid() == 0 { try await command("/bin/chown", ["postgres", folder]) }
     try await asOwner(
@@ -34,7 +38,20 @@ package final class PostgresServer: Sendable {
     try configuration?.seekToEnd()
     try configuration?.write(contentsOf: Data(("\n" + lines.joined(separator: "\n") + "\n").utf8))
     try configuration?.close()
+    if tls { try await guardUsers() }
     try await start()
+  }
+
+  private func guardUsers() async throws {
+    // The names are those that the server looks for.
+    try await asOwner(
+      "/usr/bin/openssl",
+      [
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1",
+        "-keyout", data + "/server.key", "-out", data + "/server.crt",
+      ])
+    let rules = "host all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+    try Data(rules.utf8).write(to: URL(fileURLWithPath: data + "/pg_hba.conf"))
   }
 
   /// The one of a suite; started when it is first asked for.

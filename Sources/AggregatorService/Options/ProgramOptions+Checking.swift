@@ -33,13 +33,6 @@ extension ProgramOptions {
           "--max-backoff is \(Units.show(maximumBackoff)), but must be at least --initial-backoff "
             + "(\(Units.show(initialBackoff)))"))
     }
-    if maximumMessage > maximumBody {
-      problems.append(
-        .init(
-          ["max-message", "max-body"],
-          "--max-message is \(Units.show(bytes: maximumMessage)), but must not be more than --max-body "
-            + "(\(Units.show(bytes: maximumBody)))"))
-    }
     if journal != nil, case .standardInput = source {
       problems.append(
         .init(

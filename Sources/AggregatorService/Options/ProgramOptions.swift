@@ -67,7 +67,7 @@ package struct ProgramOptions: Sendable, Hashable {
   package var maximumBody = 4 << 20
   /// The largest body of a request once it is inflated.
   package var maximumInflatedBody = 32 << 20
-  /// The largest message.
+  /// The largest message; none is larger than `maximumBody`.
   package var maximumMessage = 1 << 20
   package var maximumConnections = 16_384
   /// The longest that the head of a request may take to come whole.
@@ -94,6 +94,9 @@ package struct ProgramOptions: Sendable, Hashable {
 
   /// The file that options were read from; `nil` for none.
   package var file: String?
+
+  /// The most bytes of a message.
+  var longestMessage: Int { min(maximumMessage, maximumBody) }
 
   /// Makes options, each with its default.
   package init() {}

@@ -20,7 +20,7 @@ struct LineSource {
     send: @escaping ([Message]) async throws -> Void
   ) {
     self.input = input
-    longestLine = options.maximumMessage
+    longestLine = options.longestMessage
     rules = MessageRules(identityField: options.identityField)
     self.report = report
     self.send = send

@@ -61,7 +61,7 @@ struct MessagesResponder: HTTPResponder {
     guard let coding = ContentCoding.named(request.headers[.contentEncoding]) else {
       return Answer.unsupportedCoding(request.headers[.contentEncoding] ?? "")
     }
-    var rules = MessageRules(maximumSize: options.maximumMessage, identityField: options.identityField)
+    var rules = MessageRules(maximumSize: options.longestMessage, identityField: options.identityField)
     if let key = request.headers[.idempotencyKey] {
       guard let key = Self.idempotencyKey(key) else { return Answer.badKey() }
       rules.requestKey = key

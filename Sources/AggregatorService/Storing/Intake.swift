@@ -64,7 +64,7 @@ final class Intake: Sendable {
   func retryAfter(_ stream: StreamName) -> Int {
     let reading = meters.meter(for: stream).reading()
     let rate = reading.perSecond(\.stored)
-    guard rate > 0 else { return 2 }
+    guard rate > 0 else { return 1 }
     return min(max(Int((Double(reading.counts.held) / rate).rounded(.up)), 1), 60)
   }
 }

@@ -124,6 +124,61 @@ struct PostgresClientTests {
     }
   }
 
+  @Test func `calls that are cancelled while they wait, or run, leave no connection in use`() async throws {
+    let server = try await PostgresServer.shared()
+    let pool = PostgresPool(address: try PostgresAddress(uri: server.uri()), applicationName: "pool", size: 1)
+    for round in 0..<20 {
+      let calls = (0..<8).map { _ in
+        Task { try await pool.perform(until: .now + .seconds(600)) { try $0.query("SELECT pg_sleep(0.001)") } }
+      }
+      for (index, call) in calls.enumerated() where (index + round) % 3 != 0 {
+        if index % 2 == 0 { await Task.yield() }
+        call.cancel()
+      }
+      for call in calls { _ = await call.result }
+    }
+    let answer = try await pool.perform(until: .now + .seconds(60)) { try $0.query("SELECT 3").firstValue }
+    #expect(answer == "3")
+    await pool.close()
+  }
+
+  @Test func `calls that hang take no thread from others`() async throws {
+    let server = try await PostgresServer.shared()
+    let pool = PostgresPool(address: try PostgresAddress(uri: server.uri()), applicationName: "hanging", size: 20)
+    let hanging = (0..<20).map { _ in
+      Task { try await pool.perform(until: .now + .seconds(600)) { try $0.query("SELECT pg_sleep(600)") } }
+    }
+    try await eventually("all hang, and this goes on") {
+      try await server.sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hanging' AND query LIKE '%pg_sleep%'") == [
+          "20"
+        ]
+    }
+    for call in hanging { call.cancel() }
+    for call in hanging { await #expect(throws: CancellationError.self) { try await call.value } }
+    await pool.close()
+  }
+
+  @Test func `it speaks TLS, and gives a password that it never tells`() async throws {
+    let server = try await PostgresServer(tls: true)
+    try await server.sql("CREATE ROLE guarded LOGIN PASSWORD 'ge:h@im'")
+    let wrong = server.uri(user: "guarded:geheim") + "?sslmode=require"
+    let error = await #expect(throws: PostgresError.self) { _ = try await connect(wrong) }
+    #expect(error?.state == "28P01")
+    #expect(error?.description.contains("geheim") == false)
+    let plain = server.uri(user: "guarded:ge%3Ah%40im") + "?sslmode=disable"
+    let refused = await #expect(throws: PostgresError.self) { _ = try await connect(plain) }
+    #expect(refused?.state == "28000")
+    let connection = try await connect(server.uri(user: "guarded:ge%3Ah%40im") + "?sslmode=require")
+    // Longer than one record of TLS, and than every buffer.
+    let text = String(repeating: "x", count: 1 << 22)
+    let row = try await connection.perform(until: .now + .seconds(60)) { session in
+      try session.query("SELECT ssl, $1::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()", [.text(text)]).rows.first
+    }
+    #expect(row == ["t", text])
+    await connection.close()
+  }
+
   @Test(arguments: [
     "postgres://user:geheim@ss@host/db", "postgres://user:ge/heim@host/db", "postgres://user:12/heim@host/db",
     "postgres://user:geheim#1@host:port/db", "postgres://user:%zzgeheim@host/db", "postgres://user:geheim@[::1/db",

@@ -9,7 +9,9 @@ import Testing
 @Suite("PostgreSQL outages")
 struct PostgresOutageTests {
   private func sink(_ uri: String, connections: Int = 1, timeout: Duration = .seconds(30)) throws -> PostgresSink {
-    try PostgresSink(uri: uri, connections: connections, logger: Logger(label: "tests"), timeout: timeout)
+    try PostgresSink(
+      uri: uri, connections: connections, logger: Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() },
+      timeout: timeout)
   }
 
   private func message(_ body: String, identity: String? = nil) -> Message {

@@ -1,5 +1,6 @@
 import AggregatorTestSupport
 import Logging
+import Synchronization
 import Testing
 
 @testable import AggregatorStorage
@@ -15,7 +16,8 @@ struct PostgresSinkTests {
   }
 
   private func sink(connections: Int = 1, uri: String? = nil) throws -> PostgresSink {
-    try PostgresSink(uri: uri ?? self.uri, connections: connections, logger: Logger(label: "tests"))
+    try PostgresSink(
+      uri: uri ?? self.uri, connections: connections, logger: Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() })
   }
 
   private func sql(_ statements: String) async throws -> [String] {
@@ -240,7 +242,7 @@ struct PostgresSinkTests {
     try await sink.write(messages([#"{"key":"secret"}"#]), to: .messages)
     for (body, state) in [
       (#"{"key": "secret"}"#, "23505"), (#"{"bad":"secret"}"#, "23514"), (#"{"number":"secret"}"#, "22P02"),
-      ("secret", "22P02"),
+      ("secret", "22P02"), (#"{"number":"6666666666"}"#, "22003"),
       ("\"\0\"", "22021"),
     ] {
       let error = await #expect(throws: SinkError.self) {
@@ -249,6 +251,7 @@ struct PostgresSinkTests {
       #expect(error?.isRetryable == false)
       #expect(error?.description.contains("SQLSTATE \(state)") == true, "\(String(describing: error))")
       #expect(error?.description.contains("secret") == false)
+      #expect(error?.description.contains("6666666666") == false)
       #expect(try await stored() == [#"{"key":"secret"}"#])
     }
     try await sink.write(messages(["3"]), to: .messages)
@@ -267,6 +270,19 @@ struct PostgresSinkTests {
     let sink = try sink()
     try await sink.write([.init(body: "1", receivedAt: 7)], to: .messages)
     #expect(try await sql("SELECT commits FROM messages") == ["on"])
+    try await sink.close()
+  }
+
+  @Test func `a server that does not write to its disk is warned of, once`() async throws {
+    let log = LogLines()
+    let sink = try PostgresSink(uri: uri, connections: 2, logger: Logger(label: "tests") { _ in log })
+    try await sink.write([.init(body: "1", receivedAt: 7)], to: .messages)
+    async let one: Void = sink.write([.init(body: "1", receivedAt: 7)], to: .messages)
+    async let other: Void = sink.write([.init(body: "1", receivedAt: 7)], to: .messages)
+    _ = try await (one, other)
+    // The servers of the tests run with fsync off.
+    #expect(
+      log.lines.withLock { $0 } == ["the server runs with fsync off: a crash of its machine may lose what was stored"])
     try await sink.close()
   }
 
@@ -312,5 +328,28 @@ struct PostgresSinkTests {
       #expect(error?.description.contains("refused") == true)
       #expect(error?.description.contains("geheim") == false)
     }
+  }
+}
+
+/// Keeps what is logged.
+private final class LogLines: LogHandler {
+  let lines = Mutex<[String]>([])
+
+  var metadata: Logger.Metadata {
+    get { [:] }
+    set {}
+  }
+  var logLevel: Logger.Level {
+    get { .info }
+    set {}
+  }
+
+  subscript(metadataKey _: String) -> Logger.Metadata.Value? {
+    get { nil }
+    set {}
+  }
+
+  func log(event: LogEvent) {
+    lines.withLock { $0.append("\(event.message)") }
   }
 }
