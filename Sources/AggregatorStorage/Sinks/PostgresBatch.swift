@@ -2,9 +2,9 @@ import PostgresClient
 
 /// Messages in the form in which they are sent.
 ///
-/// Batches of 500 messages of 200 bytes are stored by COPY a tenth to three quarters faster than by an array for each column, which
-/// in turn is a third faster than COPY into a temporary table and INSERT from there. COPY cannot pass over what is there already, so
-/// it is for those without identities.
+/// Of batches of 500 messages of 200 bytes, COPY stores up to a fifth more in a second than an array for each column does (of 5,000,
+/// six tenths more), and that a third more than COPY into a temporary table and INSERT from there. COPY cannot pass over what is
+/// there already, so it is for those without identities.
 struct PostgresBatch: Sendable {
   private enum Form {
     case rows([UInt8])

@@ -100,7 +100,8 @@ struct PostgresOutageTests {
     }
     let error = await #expect(throws: SinkError.self) { try await sink.write([message("1")], to: .messages) }
     #expect(error?.isRetryable == true)
-    #expect(error?.description.contains("57014") == true, "\(String(describing: error))")
+    // The server gives up (57014), or this side does if the machine is slow.
+    #expect(error?.description.contains(/57014|in time/) == true, "\(String(describing: error))")
     try await server.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'")
     _ = await locking
     try await retrying { try await sink.write([message("2")], to: .messages) }
