@@ -80,7 +80,6 @@ tools:
 	@scripts/install.sh libpq-dev libsqlite3-dev pkg-config zlib1g-dev
 
 # What the tests need beside: a browser for the page, and a database server.
-test-tools:
 # What the tests need beside: a browser for the page, a database server, certificates.
 test-tools:
 	@scripts/install.sh chromium chromium-driver openssl postgresql

@@ -1,4 +1,4 @@
-package import Batching
+import Batching
 
 /// Where batches are stored.
 ///
