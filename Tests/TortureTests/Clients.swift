@@ -12,6 +12,8 @@ final class Clients: Sendable {
     var attempts = 0
     /// How often each status came.
     var statuses: [UInt: Int] = [:]
+    /// The longest that an answer took, whatever it said.
+    var slowest = Duration.zero
   }
 
   let port: Int
@@ -80,9 +82,13 @@ final class Clients: Sendable {
       if prefersAsync { request.headers.add(name: "Prefer", value: "respond-async") }
       request.body = .bytes(ByteBuffer(string: body))
       acknowledged.withLock { $0.attempts += 1 }
+      let began = ContinuousClock.now
       if let response = try? await http.execute(request, timeout: .seconds(40)) {
         let status = response.status.code
-        acknowledged.withLock { $0.statuses[status, default: 0] += 1 }
+        acknowledged.withLock {
+          $0.statuses[status, default: 0] += 1
+          $0.slowest = max($0.slowest, .now - began)
+        }
         if status == 200 || status == 202 { return }
         guard status == 503 else {
           let text = try? await response.body.collect(upTo: 4_096)
