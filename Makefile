@@ -1,9 +1,9 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test tsan mutations format lint bench load adaptation hot-path soak release examples tools test-tools
+.PHONY: run test torture fuzz tsan mutations format lint bench load adaptation hot-path soak release examples tools test-tools
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
-sources = Package.swift Sources Tests Examples/Package.swift Examples/Sources Benchmarks/Package.swift Benchmarks/Sources
+sources = Package.swift Sources Tests Examples/Package.swift Examples/Sources Benchmarks/Package.swift Benchmarks/Sources Fuzzing/Package.swift Fuzzing/Sources/BodyFuzzer/Fuzzer.swift
 
 # Takes messages over HTTP and stores them in SQLite, until Ctrl-C.
 run: tools
@@ -54,6 +54,17 @@ load: tools
 # An aggregator with an AdaptationPolicy before a backend whose knee moves; draws Benchmarks/plots/adaptation.svg. 75 seconds.
 adaptation: tools
 	swift run -c release --package-path Benchmarks Adaptive
+
+# The program under kill -9, outages, hostile input and load, at full size, about half an hour; a little of it is in make test.
+torture: tools test-tools
+	swift build -c release --product aggregator
+	swift build --build-tests
+	TORTURE=full AGGREGATOR_PROGRAM="$$(swift build -c release --show-bin-path)/aggregator" \
+	  swift test --skip-build --filter TortureTests
+
+# Looks for bodies that the program's reader cannot bear; an hour: make fuzz SECONDS=3600
+fuzz: tools
+	scripts/fuzz.sh $(SECONDS)
 
 # Counts instructions and allocations of a batch, and fails when they have grown by more than 10 %.
 hot-path: tools

@@ -86,18 +86,28 @@ struct BodyReader {
     }
     let before = buffer.readableBytes
     if let inflater {
-      do {
-        try inflater.inflate(bytes, into: &buffer)
-      } catch .tooLarge {
-        throw BodyRejection.tooLarge(limit: maximumInflated, option: "--max-inflated-body")
-      } catch .malformed {
-        throw BodyRejection.miscoded
-      }
+      try inflate(bytes, inflater)
     } else {
       var bytes = bytes
       buffer.writeBuffer(&bytes)
     }
     try hold(buffer.readableBytes - before)
+  }
+
+  private mutating func inflate(_ bytes: ByteBuffer, _ inflater: Inflater) throws(BodyRejection) {
+    let result = bytes.withUnsafeReadableBytes { part -> Result<Void, Inflater.Failure> in
+      do throws(Inflater.Failure) {
+        try inflater.inflate(part.bindMemory(to: UInt8.self)) { buffer.writeBytes($0) }
+        return .success(())
+      } catch {
+        return .failure(error)
+      }
+    }
+    switch result {
+    case .success: break
+    case .failure(.tooLarge): throw .tooLarge(limit: maximumInflated, option: "--max-inflated-body")
+    case .failure(.malformed): throw .miscoded
+    }
   }
 
   private func lineTooLong() -> MessageSyntaxError {

@@ -1,5 +1,4 @@
 import CZlib
-import NIOCore
 
 /// How the bytes of a body are coded (RFC 9110, section 8.4.1).
 enum ContentCoding: Sendable {
@@ -34,6 +33,7 @@ final class Inflater {
   private let coding: ContentCoding
   private let limit: Int
   private var total = 0
+  private let space = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 1 << 16)
   /// Whether the last byte that was read ended the data.
   private(set) var isAtEnd = false
 
@@ -45,6 +45,7 @@ final class Inflater {
 
   deinit {
     if isOpen { inflateEnd(&stream) }
+    space.deallocate()
   }
 
   private func open(firstByte: UInt8) throws(Failure) {
@@ -58,25 +59,14 @@ final class Inflater {
     isOpen = true
   }
 
-  /// Inflates the next part of a body.
-  func inflate(_ part: ByteBuffer, into output: inout ByteBuffer) throws(Failure) {
-    guard let first = part.readableBytesView.first else { return }
+  /// Inflates the next part of a body, and hands on what comes out, piece by piece.
+  func inflate(_ part: UnsafeBufferPointer<UInt8>, _ take: (UnsafeBufferPointer<UInt8>) -> Void) throws(Failure) {
+    guard let first = part.first else { return }
     if !isOpen { try open(firstByte: first) }
-    var input = part
-    let code = input.withUnsafeMutableReadableBytes { bytes -> Result<Void, Failure> in
-      stream.next_in = bytes.bindMemory(to: UInt8.self).baseAddress
-      stream.avail_in = UInt32(bytes.count)
-      do throws(Failure) {
-        try inflateAll(into: &output)
-        return .success(())
-      } catch {
-        return .failure(error)
-      }
-    }
-    try code.get()
-  }
-
-  private func inflateAll(into output: inout ByteBuffer) throws(Failure) {
+    // zlib does not write to it.
+    stream.next_in = UnsafeMutablePointer(mutating: part.baseAddress)
+    stream.avail_in = UInt32(part.count)
+    stream.avail_out = 0
     while stream.avail_in > 0 || stream.avail_out == 0 {
       if isAtEnd {
         guard stream.avail_in > 0 else { return }
@@ -84,16 +74,13 @@ final class Inflater {
         guard case .gzip = coding, inflateReset(&stream) == Z_OK else { throw .malformed }
         isAtEnd = false
       }
-      var status = Z_OK
-      let written = output.writeWithUnsafeMutableBytes(minimumWritableBytes: 1 << 16) { space in
-        let room = min(space.count, 1 << 16)
-        stream.next_out = space.bindMemory(to: UInt8.self).baseAddress
-        stream.avail_out = UInt32(room)
-        status = CZlib.inflate(&stream, Z_NO_FLUSH)
-        return room - Int(stream.avail_out)
-      }
+      stream.next_out = space.baseAddress
+      stream.avail_out = UInt32(space.count)
+      let status = CZlib.inflate(&stream, Z_NO_FLUSH)
+      let written = space.count - Int(stream.avail_out)
       total += written
       guard total <= limit else { throw .tooLarge }
+      if written > 0 { take(UnsafeBufferPointer(rebasing: space[..<written])) }
       switch status {
       case Z_OK: break
       case Z_STREAM_END:

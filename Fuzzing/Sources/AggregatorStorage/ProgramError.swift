@@ -1,0 +1,1 @@
+../../../Sources/AggregatorStorage/ProgramError.swift

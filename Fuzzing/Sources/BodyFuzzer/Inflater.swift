@@ -1,0 +1,1 @@
+../../../Sources/AggregatorService/Sources/Inflater.swift
