@@ -146,7 +146,7 @@ struct RequestBodyTests {
       let reply = try await post(client, coded(messages.joined(separator: "\n"), windowBits: windowBits), headers)
       #expect(reply == Reply(status: 200, body: "{\"stored\":5000}\n"))
     }
-    #expect(try stored() == messages)
+    #expect(try stored().elementsEqual(messages))
   }
 
   @Test func `several gzip members are one body`() async throws {
@@ -195,7 +195,7 @@ struct RequestBodyTests {
       let reply = try await post(client, messages.joined(separator: "\n"), Self.lines)
       #expect(reply == Reply(status: 200, body: "{\"stored\":20000}\n"))
     }
-    #expect(try stored() == messages)
+    #expect(try stored().elementsEqual(messages))
   }
 
   @Test func `what goes wrong half-way says how much is stored, and in which line it was`() async throws {
@@ -214,7 +214,7 @@ struct RequestBodyTests {
     }
     let stored = answered.withLock { $0 }
     #expect(stored > 10_000 && stored <= 15_000)
-    #expect(try self.stored() == Array(messages[..<stored]))
+    #expect(try self.stored().elementsEqual(messages[..<stored]))
   }
 
   @Test func `a message that is too large is refused, in a line that never ends too`() async throws {
@@ -271,7 +271,7 @@ struct RequestBodyTests {
         #expect(try await post(client, messages.joined(separator: "\n"), headers).status == 200)
       }
     }
-    #expect(try stored() == messages)
+    #expect(try stored().elementsEqual(messages))
     #expect(try identities().last == "k/2999")
   }
 
@@ -312,7 +312,7 @@ struct RequestBodyTests {
   @Test func `a client that is slow with its head is cut, one that is slow with its body is told`() async throws {
     try await serve(
       options {
-        $0.headerTimeout = .milliseconds(100); $0.bodyTimeout = .milliseconds(100)
+        $0.headerTimeout = .milliseconds(500); $0.bodyTimeout = .milliseconds(500)
       }
     ) { (client) async throws in
       let port = try #require(client.port)
@@ -331,24 +331,5 @@ struct RequestBodyTests {
       }
       #expect(status == 200)
     }
-  }
-
-  @Test func `time in which the store is slow is not the client's`() async throws {
-    let slow = MemorySink()
-    slow.shut()
-    var options = ProgramOptions()
-    options.maximumBody = 1_000
-    options.maximumMessage = 500
-    options.bodyTimeout = .milliseconds(200)
-    let messages = (0..<500_000).map { "\($0)" }
-    try await LiveServer(options, sink: slow).serve { (client) async throws in
-      async let reply = post(client, messages.joined(separator: "\n"), Self.lines)
-      try await eventually("the first part is at the sink") { slow.waiting == 1 }
-      // Three times as long as a client has for a part.
-      try await Task.sleep(for: .milliseconds(600))
-      slow.open()
-      #expect(try await reply == Reply(status: 200, body: "{\"stored\":500000}\n"))
-    }
-    #expect(Array(slow.batches.joined()) == messages)
   }
 }
