@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test torture fuzz tsan mutations format lint bench load adaptation hot-path soak release examples tools test-tools
+.PHONY: run test torture fuzz docs tsan mutations format lint bench load adaptation hot-path soak release examples tools test-tools
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -37,6 +37,10 @@ format:
 
 lint:
 	swift format lint --strict --recursive $(sources)
+
+# The documentation of the library, into .build/docs; fails at any warning.
+docs: tools
+	scripts/docs.sh
 
 # What handing over a message costs, beside appending it to an array and beside others; writes Benchmarks/RESULTS.md. About ten
 # minutes; a part of it: make bench BENCH='--only trySend'
