@@ -4,7 +4,6 @@
 #   scripts/docs.sh
 set -eu
 cd "$(dirname "$0")/.."
-export LIBRARY_ONLY=1
 tools=$(dirname "$(readlink -f "$(command -v swift)")")
 symbols=.build/symbols
 
