@@ -100,7 +100,7 @@ final class Feed<Element: Sendable, Failure: Error>: Sendable {
           cancel()
         }
         order = core.machine.withLock { $0.workerLooks(wasWoken: wasWoken) }
-      case .end:
+      case .leave, .end:
         end()
         if let failure = failure.withLock({ $0.take() }) { throw failure }
         return nil

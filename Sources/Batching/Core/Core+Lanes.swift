@@ -75,6 +75,9 @@ extension Core {
       case .park:
         let wasWoken = await park { $0.laneWorkerParks($1) }
         order = ask { $0.laneWorkerLooks(wasWoken: wasWoken, &$1) }
+      case .leave:
+        ask { $0.workerLeft(&$1) }
+        return
       case .end:
         ask { $0.workerEnded(&$1) }
         return

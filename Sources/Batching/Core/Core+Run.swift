@@ -145,6 +145,9 @@ extension Core {
       case .park:
         let wasWoken = await park { $0.workerParks($1) }
         order = machine.withLock { $0.workerLooks(wasWoken: wasWoken) }
+      case .leave:
+        ask { $0.workerLeft(&$1) }
+        return
       case .end:
         ask { $0.workerEnded(&$1) }
         return

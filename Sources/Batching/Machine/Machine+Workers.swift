@@ -4,7 +4,7 @@ struct Workers<Waiter> {
   var parked: [Waiter] = []
   /// Those that were woken and have not looked yet.
   var waking = 0
-  /// Those that have not ended.
+  /// Those that have not ended, and have not been told to leave.
   var running = 0
 }
 
@@ -12,6 +12,8 @@ struct Workers<Waiter> {
 enum WorkerOrder {
   case take(TakenBatch)
   case park
+  /// It is one too many.
+  case leave
   case end
 }
 
@@ -20,7 +22,7 @@ extension Machine {
   mutating func workerLooks(wasWoken: Bool) -> WorkerOrder {
     countOpen()
     if wasWoken { workers.waking -= 1 }
-    if hasTooManyWorkers { return .end }
+    if lookIsOneTooMany() { return .leave }
     if let batch = takeDue() {
       limitHotPath()
       return .take(batch)
@@ -52,14 +54,24 @@ extension Machine {
     }
   }
 
+  /// Whether the worker that looks is one too many, and so has to leave.
+  ///
+  /// It counts no longer from here on, or others that look before it has gone would think that they are too many.
+  mutating func lookIsOneTooMany() -> Bool {
+    guard hasTooManyWorkers else { return false }
+    workers.running -= 1
+    return true
+  }
+
+  /// A worker that was one too many has gone: it may have been woken for a batch.
+  mutating func workerLeft(_ effects: inout Effects<Waiter>) {
+    wakeWorkers(&effects)
+  }
+
   /// A worker has come to its end; with the last one, the timer and the supervisor do.
   mutating func workerEnded(_ effects: inout Effects<Waiter>) {
     workers.running -= 1
-    guard workers.running == 0 else {
-      // One that was too many may have been woken for a batch.
-      wakeWorkers(&effects)
-      return
-    }
+    guard workers.running == 0 else { return }
     endTimer(&effects)
     supervisor.order(&effects)
   }

@@ -6,7 +6,11 @@
 struct Book {
   struct Closed: Equatable {
     var messages: [Int]
+    /// When each was accepted.
+    var arrivals: [Int]
     var trigger: Trigger
+    /// Whether a flush waits for it.
+    var isFlushed = false
   }
 
   struct Waiting {
@@ -16,6 +20,7 @@ struct Book {
   }
 
   let stage: Stage
+  var settings: MachineSettings
   var now = 0
   var phase = Phase.open
 
@@ -23,7 +28,8 @@ struct Book {
   var open: [Int] = []
   /// When each message of the open batch was accepted.
   var arrivals: [Int] = []
-  var openIsDue = false
+  /// What has made the open batch due.
+  var openDue: Trigger?
   var dropped: [Int] = []
   /// Pushed-out messages that the failure handler has.
   var saving: [Int] = []
@@ -36,6 +42,7 @@ struct Book {
   var handled = 0
   var failed = 0
   var droppedCount = 0
+  var cancelled = 0
   var held = 0
   var heldWeight = 0
   var rejected = 0
@@ -43,19 +50,22 @@ struct Book {
   var retries = 0
   var batches = [Int](repeating: 0, count: Trigger.Kind.allCases.count)
 
+  /// What is held beyond a capacity that has become smaller.
+  var mostHeld = 0
+
   init(_ stage: Stage) {
     self.stage = stage
+    settings = stage.settings
   }
 
-  var settings: MachineSettings { stage.settings }
-  var linger: Int { stage.scenario.linger }
+  var linger: Int { settings.linger.whole }
 
   func weight(_ message: Int) -> Int { stage.isWeighted ? stage.weights[message] : 0 }
 
   /// When something is due by itself.
   var deadline: Int? {
     switch phase {
-    case .open: open.isEmpty || openIsDue ? nil : arrivals[0] + linger
+    case .open: open.isEmpty || openDue != nil ? nil : arrivals[0] + linger
     case .draining: drainDeadline
     case .aborted, .done: nil
     }
@@ -108,37 +118,103 @@ struct Book {
       close(.size)
     } else if stage.isWeighted, stage.weight(open) >= settings.maximumBatchWeight {
       close(.weight)
-    } else if linger == 0 {
-      openIsDue = true
+    } else if linger == 0, openDue == nil {
+      openDue = .linger
     }
   }
 
   mutating func close(_ trigger: Trigger) {
     guard !open.isEmpty else { return }
-    closed.append(Closed(messages: open, trigger: openIsDue ? .linger : trigger))
+    closed.append(Closed(messages: open, arrivals: arrivals, trigger: openDue ?? trigger))
     forgetOpen()
   }
 
   private mutating func forgetOpen() {
     open = []
     arrivals = []
-    openIsDue = false
+    openDue = nil
   }
 
   private mutating func pushOut() {
     let message: Int
     if !closed.isEmpty {
       message = closed[0].messages.removeFirst()
+      closed[0].arrivals.removeFirst()
       if closed[0].messages.isEmpty { closed.removeFirst() }
     } else {
       message = open.removeFirst()
       arrivals.removeFirst()
-      if open.isEmpty { forgetOpen() } else { openIsDue = arrivals[0] + linger <= now }
+      firstLeftOpen()
     }
     dropped.append(message)
     held -= 1
     heldWeight -= weight(message)
     droppedCount += 1
+  }
+
+  /// The next message is the first now, and linger counts from its arrival.
+  private mutating func firstLeftOpen() {
+    if open.isEmpty { return forgetOpen() }
+    if openDue == nil || openDue == .linger { openDue = arrivals[0] + linger <= now ? .linger : nil }
+  }
+
+  /// A caller takes its request back; whether its batch has not started.
+  mutating func withdraw(_ message: Int) -> Bool {
+    if let place = open.firstIndex(of: message) {
+      open.remove(at: place)
+      arrivals.remove(at: place)
+      firstLeftOpen()
+    } else if let index = closed.firstIndex(where: { $0.messages.contains(message) }) {
+      closed[index].arrivals.remove(at: closed[index].messages.firstIndex(of: message) ?? 0)
+      closed[index].messages.removeAll { $0 == message }
+      if closed[index].messages.isEmpty { closed.remove(at: index) }
+      reopenLast()
+    } else {
+      return false
+    }
+    held -= 1
+    cancelled += 1
+    heldWeight -= weight(message)
+    admit()
+    return true
+  }
+
+  /// The newest batch has room again, and grows until a slot takes it, unless it must not.
+  private mutating func reopenLast() {
+    guard phase == .open, open.isEmpty, let last = closed.last, last.messages.count < settings.batchSize,
+      last.trigger == .size || last.trigger == .linger, !last.isFlushed
+    else { return }
+    closed.removeLast()
+    open = last.messages
+    arrivals = last.arrivals
+    openDue = last.trigger
+  }
+
+  /// Somebody flushes: all that is held is to be settled.
+  mutating func flush() {
+    close(.flush)
+    for index in closed.indices { closed[index].isFlushed = true }
+  }
+
+  /// Sizes and times have changed.
+  mutating func reconfigure(_ change: Scenario.Change) {
+    settings.batchSize = change.batchSize
+    settings.capacity = change.capacity
+    settings.concurrency = change.workers
+    settings.linger = .seconds(change.linger)
+    mostHeld = held
+    if open.count >= settings.batchSize { close(.size) }
+    closed = closed.flatMap { whole in
+      stride(from: 0, to: whole.messages.count, by: settings.batchSize).map { start in
+        let range = start..<min(start + settings.batchSize, whole.messages.count)
+        var part = whole
+        part.messages = Array(whole.messages[range])
+        part.arrivals = Array(whole.arrivals[range])
+        return part
+      }
+    }
+    if !open.isEmpty, openDue == nil, arrivals[0] + linger <= now { openDue = .linger }
+    admit()
   }
 
   /// Messages are settled, and their room goes to those who wait.
@@ -200,12 +276,12 @@ struct Book {
   /// The timer has looked whether something is due.
   mutating func timerFired() {
     guard let deadline, deadline <= now else { return }
-    if phase == .draining { abort(.drainTimedOut) } else { openIsDue = true }
+    if phase == .draining { abort(.drainTimedOut) } else { openDue = .linger }
   }
 
   /// The batch that a worker has to get now.
   mutating func take() -> Closed? {
-    if closed.isEmpty, openIsDue { close(.linger) }
+    if closed.isEmpty, openDue != nil { close(.linger) }
     guard let batch = closed.first else { return nil }
     closed.removeFirst()
     if phase == .open || phase == .draining {
@@ -219,9 +295,15 @@ struct Book {
     digest.add(closed.count)
     for batch in closed { digest.add(batch.messages) }
     digest.add(open)
-    // The arrival of the first is in the machine's deadline; the others' count only where the first can be pushed out.
-    if settings.dropsOldest {
+    // The arrival of the first is in the machine's deadline; the others' count only where the first can leave alone.
+    if settings.keepsArrivals {
       for arrival in arrivals { digest.add(arrival - now) }
+    }
+    if settings.canBeWithdrawn {
+      for batch in closed {
+        for arrival in batch.arrivals { digest.add(arrival - now) }
+        digest.add(batch.isFlushed ? 1 : 0)
+      }
     }
     digest.add(dropped)
     for sender in waiting {

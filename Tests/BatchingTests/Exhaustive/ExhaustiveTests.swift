@@ -20,7 +20,7 @@ struct ExhaustiveTests {
   func `in every order the machine does what the book says`(_ scenario: Scenario) async {
     let begin = ContinuousClock.now
     _ = Self.begin
-    var explorer = Explorer(scenario)
+    var explorer = Explorer<World>(Stage(scenario))
     // Where one case has failed, the others would only take time.
     let outcome = await explorer.run(unless: { Self.tally.withLock { $0.hasFailed } })
     #expect(outcome.failure == nil, "\(outcome.failure ?? "")")

@@ -2,38 +2,66 @@ import Testing
 
 @testable import Batching
 
+/// A machine and all who have to do with it, whose events can be tried in every order.
+protocol Explored: AnyObject {
+  associatedtype Stage: CustomStringConvertible
+  associatedtype Event
+
+  init(_ stage: Stage)
+  init(copying other: Self)
+  /// All that may happen next.
+  func possible() -> [Event]
+  /// What may happen next without anybody calling.
+  func addInternalEvents(to events: inout [Event])
+  /// Whether somebody is between two steps of one call.
+  var hasCallsUnderWay: Bool { get }
+  /// Lets something happen, and looks whether it was right.
+  func happens(_ event: Event)
+  /// Nobody calls: all must have come to rest.
+  func checkQuiet()
+  /// Nothing can happen any more.
+  func checkEnd()
+  /// All that the future depends on.
+  func digest() -> Digest
+  /// The first thing that was wrong.
+  var violation: String? { get }
+  /// What has happened, in words, when it is wanted.
+  var story: [String]? { get set }
+}
+
+/// What a case has come to.
+struct Outcome: Sendable {
+  var states = 0
+  var transitions = 0
+  /// Far too many for an `Int`.
+  var interleavings = 0.0
+  var longest = 0
+  var failure: String?
+}
+
 /// Tries every order in which a scenario's events can come.
 ///
 /// Two orders that lead to the same state go on alike from there, so each state is gone on from once. How many orders that
 /// stands for is counted on the way back: the orders from a state are those from all the states after it. States are the
 /// same when nothing that a later event could see is different; what is left out, and why, is said where digests are made.
 /// There is no other reduction: in each state, each event that is possible is tried.
-struct Explorer {
-  struct Outcome: Sendable {
-    var states = 0
-    var transitions = 0
-    /// Far too many for an `Int`.
-    var interleavings = 0.0
-    var longest = 0
-    var failure: String?
-  }
-
+struct Explorer<World: Explored> {
   private struct Frame {
     var world: World?
     let key: Digest
-    let events: [Event]
+    let events: [World.Event]
     var next = 0
     var interleavings = 0.0
   }
 
-  private let stage: Stage
+  private let stage: World.Stage
   /// How many orders there are from a state to the end; below zero, while that is not known yet.
   private var known: [Digest: Double] = [:]
   private var frames: [Frame] = []
   private var outcome = Outcome()
 
-  init(_ scenario: Scenario) {
-    stage = Stage(scenario)
+  init(_ stage: World.Stage) {
+    self.stage = stage
   }
 
   /// Tries them all, or those that come before `isUseless` says that it need not go on.
@@ -90,7 +118,7 @@ struct Explorer {
     let events = world.possible()
     frames.append(Frame(world: world, key: key, events: events))
     outcome.longest = max(outcome.longest, frames.count)
-    var withoutCalls: [Event] = []
+    var withoutCalls: [World.Event] = []
     world.addInternalEvents(to: &withoutCalls)
     // Whoever is in the middle of a call goes on, too.
     let isQuiet = withoutCalls.isEmpty && !world.hasCallsUnderWay
@@ -106,13 +134,13 @@ struct Explorer {
     for frame in frames where frame.next > 0 { world.happens(frame.events[frame.next - 1]) }
     outcome.failure = """
       \(violation)
-      in \(stage.scenario.testDescription), linger \(stage.scenario.linger), after:
+      in \(stage), after:
       \((world.story ?? []).joined(separator: "\n"))
       """
   }
 }
 
-extension World {
+extension World: Explored {
   /// Whether a producer or a flusher is between two steps of one call.
   var hasCallsUnderWay: Bool {
     producers.contains { $0.stage != .calls && $0.stage != .waits } || flushers.contains { $0.stage == .attaches }

@@ -32,12 +32,24 @@ extension Machine where Waiter == Int {
     copy.timer = timer
     copy.supervisor = supervisor
     copy.drainDeadline = drainDeadline
+    if settings.isKeyed {
+      copy.lanes.deallocate()
+      copy.lanes = lanes.copyWithoutNodes()
+      for lane in lanes.numbers {
+        copy.lanes[lane].open = lanes[lane].open.copy(into: &copy.lanes.nodes)
+        copy.lanes[lane].closed = lanes[lane].closed.copy(into: &copy.lanes.nodes)
+        for index in lanes[lane].others.indices {
+          copy.lanes[lane].others[index] = lanes[lane].others[index].copy(into: &copy.lanes.nodes)
+        }
+      }
+    }
     return copy
   }
 
   mutating func freeAll() {
     open?.segment.free()
     for batch in ready { batch.segment.free() }
+    for lane in lanes.numbers { lanes[lane].key?.release() }
     free()
   }
 
@@ -109,6 +121,31 @@ extension Machine where Waiter == Int {
     digest.add(supervisor.dropsAreWaiting ? 1 : 0)
     digest.add(supervisor.handlersAreToBeCancelled ? 1 : 0)
     digest.add(drainDeadline.map { $0.whole - now } ?? 1000)
+  }
+}
+
+extension LaneBatch {
+  func copy(into nodes: inout NodePool) -> LaneBatch {
+    var copy = self
+    copy.chain = count > 0 ? chain?.copy(count: count, into: &nodes) : nil
+    return copy
+  }
+}
+
+extension Chain {
+  func copy(count: Int, into nodes: inout NodePool) -> Chain {
+    let layout = nodes.layout
+    var from = newest
+    var to = nodes.take()
+    let newest = to
+    for left in stride(from: (count - 1) / (layout.mask + 1), through: 0, by: -1) {
+      to.base.copyMemory(from: from.base, byteCount: layout.stride)
+      guard left > 0 else { break }
+      from = from.older
+      to.older = nodes.take()
+      to = to.older
+    }
+    return Chain(newest: newest, oldest: to)
   }
 }
 

@@ -9,16 +9,26 @@ struct Scenario: Sendable, CustomTestStringConvertible {
     case send(Int = 0)
     case trySend(Int = 0)
     case sendMany([Int])
+    /// Of a caller that can take it back until its batch has started.
+    case request(Int = 0)
 
     var weights: [Int] {
       switch self {
-      case .send(let weight), .trySend(let weight): [weight]
+      case .send(let weight), .trySend(let weight), .request(let weight): [weight]
       case .sendMany(let weights): weights
       }
     }
   }
 
   enum End: Sendable { case shutdown, cancel }
+
+  /// What sizes and times become while it runs.
+  struct Change: Sendable {
+    var batchSize: Int
+    var capacity: Int
+    var workers = 1
+    var linger = 2
+  }
 
   var name: String
   var batchSize = 1
@@ -33,8 +43,10 @@ struct Scenario: Sendable, CustomTestStringConvertible {
   var producers: [[Call]] = []
   /// Tasks that flush once.
   var flushes = 0
-  /// How many of those that wait are cancelled.
+  /// How many of those that wait are cancelled, or take a request back.
   var cancellations = 0
+  /// One after the other, at any time.
+  var changes: [Change] = []
   /// How many handler calls come to another end than success, and to which.
   var faults = 0
   var faultKinds: [HandlerEnd] = []
@@ -60,6 +72,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
     settings.drainTimeout = drainTimeout.map { .seconds($0) }
     settings.maximumBatchWeight = maximumBatchWeight
     settings.maximumHeldWeight = maximumHeldWeight
+    settings.canBeWithdrawn = producers.joined().contains { if case .request = $0 { true } else { false } }
     return settings
   }
 }
@@ -77,7 +90,7 @@ enum HandlerEnd: Sendable {
 /// What the worlds of one scenario share, and never changes.
 ///
 /// Messages are numbers: those of producer `p` are `8 * p`, `8 * p + 1`, and so on.
-final class Stage {
+final class Stage: CustomStringConvertible {
   let scenario: Scenario
   let settings: MachineSettings
   let layout = MessageLayout(of: Int.self)
@@ -119,6 +132,8 @@ final class Stage {
     messages.deallocate()
     weights.deallocate()
   }
+
+  var description: String { "\(scenario.testDescription), linger \(scenario.linger)" }
 
   func parcel(_ range: Range<Int>) -> Parcel {
     Parcel(

@@ -38,7 +38,8 @@ extension Scenario {
     return all.filter { $0.description.contains(choice) }
   }()
 
-  private static let themes: [Scenario] = sending + failing + ending + dropping + weighing
+  private static let themes: [Scenario] =
+    sending + failing + ending + dropping + weighing + withdrawing + changing
 
   private static let sending = [
     Scenario(name: "flush", producers: [[.send()], [.trySend()]], flushes: 1),
@@ -102,6 +103,52 @@ extension Scenario {
       name: "held weight", linger: 0, maximumHeldWeight: 4,
       producers: [[.sendMany([2, 1])], [.send(3)], [.trySend(1)]],
       cancellations: 1, faults: 1, faultKinds: [.givenUp]),
+  ]
+
+  private static let withdrawing = [
+    Scenario(
+      name: "requests are taken back", linger: 1, producers: [[.request(), .request(), .request()]], cancellations: 2),
+    Scenario(
+      name: "taken back, and a flush", producers: [[.request(), .request()]], flushes: 1, cancellations: 1),
+    Scenario(
+      name: "taken back with two workers", workers: 2, linger: 0, producers: [[.request(), .request()], [.request()]],
+      cancellations: 1),
+    Scenario(
+      name: "taken back by weight", linger: 1, maximumBatchWeight: 3, maximumHeldWeight: 4,
+      producers: [[.request(2), .request(1), .request(3)]], cancellations: 1),
+    Scenario(
+      name: "taken back and tried again", linger: 0, producers: [[.request(), .request()], [.request()]],
+      cancellations: 1, faults: 1, faultKinds: [.retried, .partlyGivenUp]),
+    Scenario(
+      name: "taken back when run() is cancelled", producers: [[.request(), .request()]], cancellations: 1,
+      ends: [.shutdown, .cancel]),
+  ]
+
+  private static let changing = [
+    Scenario(
+      name: "smaller batches", producers: [[.sendMany([0, 0, 0])], [.send()]],
+      changes: [Change(batchSize: 1, capacity: 2)]),
+    Scenario(
+      name: "larger batches", linger: 0, producers: [[.sendMany([0, 0]), .send()]],
+      changes: [Change(batchSize: 3, capacity: 4, linger: 1)]),
+    Scenario(
+      name: "slots go", workers: 2, linger: 0, producers: [[.send(), .send()]],
+      changes: [Change(batchSize: 1, capacity: 2, workers: 1, linger: 0)]),
+    Scenario(
+      name: "slots go and come again", workers: 2, linger: 0, producers: [[.send()]],
+      changes: [
+        Change(batchSize: 2, capacity: 2, workers: 1, linger: 0),
+        Change(batchSize: 1, capacity: 2, workers: 2, linger: 0),
+      ]),
+    Scenario(
+      name: "slots come late", linger: 0, producers: [[.sendMany([0, 0])]],
+      changes: [Change(batchSize: 1, capacity: 2, workers: 2, linger: 0)], ends: [.shutdown, .cancel], runsLate: true),
+    Scenario(
+      name: "another linger", linger: 3, producers: [[.send(), .send()]],
+      changes: [Change(batchSize: 2, capacity: 2, linger: 1)], ticks: 2),
+    Scenario(
+      name: "less is held", linger: 0, producers: [[.sendMany([0, 0, 0])], [.send()]], cancellations: 1,
+      changes: [Change(batchSize: 1, capacity: 1, linger: 0)]),
   ]
 }
 

@@ -100,14 +100,16 @@ extension World {
     expect(ledger.handled == book.handled, "handled: \(ledger.handled), expected \(book.handled)")
     expect(ledger.failed == book.failed, "failed: \(ledger.failed), expected \(book.failed)")
     expect(ledger.dropped == book.droppedCount, "dropped: \(ledger.dropped), expected \(book.droppedCount)")
-    expect(ledger.cancelled == 0, "cancelled: \(ledger.cancelled)")
+    expect(ledger.cancelled == book.cancelled, "cancelled: \(ledger.cancelled), expected \(book.cancelled)")
     expect(ledger.rejected == book.rejected, "rejected: \(ledger.rejected), expected \(book.rejected)")
     expect(ledger.inFlight == book.inFlight, "in flight: \(ledger.inFlight), expected \(book.inFlight)")
     expect(ledger.retries == book.retries, "retries: \(ledger.retries), expected \(book.retries)")
     expect(
-      book.accepted == book.handled + book.failed + book.droppedCount + book.held, "the ledger does not add up")
-    expect(book.held <= stage.settings.capacity, "more held than there is capacity")
-    expect(book.dropped.count + book.saving.count <= stage.settings.capacity, "too many pushed-out messages")
+      book.accepted == book.handled + book.failed + book.droppedCount + book.cancelled + book.held,
+      "the ledger does not add up")
+    expect(book.held <= max(book.settings.capacity, book.mostHeld), "more held than there is capacity")
+    book.mostHeld = min(book.mostHeld, book.held)
+    expect(book.dropped.count + book.saving.count <= book.settings.capacity, "too many pushed-out messages")
     if stage.isWeighted {
       expect(machine.heldWeight == book.heldWeight, "held weight: \(machine.heldWeight), expected \(book.heldWeight)")
       expect(book.heldWeight <= stage.settings.maximumHeldWeight, "more held than may weigh")
@@ -122,16 +124,19 @@ extension World {
     guard violation == nil else { return }
     for (index, expected) in book.closed.enumerated() {
       let batch = machine.ready[index]
-      expect(!expected.messages.isEmpty && expected.messages.count <= stage.settings.batchSize, "a batch's size")
+      expect(!expected.messages.isEmpty && expected.messages.count <= book.settings.batchSize, "a batch's size")
       expect(batch.trigger == expected.trigger, "a batch is due by \(batch.trigger), expected \(expected.trigger)")
       compare(batch.segment, batch.range, expected.messages)
+      if book.settings.keepsArrivals {
+        expect(batch.began == .seconds(expected.arrivals[0]), "a batch that began at \(batch.began)")
+      }
       if stage.isWeighted { expect(batch.weight == stage.weight(expected.messages), "a batch's weight") }
     }
     guard let open = machine.open else { return expect(book.open.isEmpty, "there is no open batch") }
     compare(open.segment, open.head..<machine.slots.count, book.open)
-    expect((open.due == .linger) == book.openIsDue && (open.due == nil) == !book.openIsDue, "the open batch's due")
+    expect(open.due == book.openDue, "the open batch is due by \(open.due as Any), expected \(book.openDue as Any)")
     if open.due == nil, let first = book.arrivals.first {
-      expect(open.deadline == .seconds(first + scenario.linger), "the open batch's deadline is \(open.deadline)")
+      expect(open.deadline == .seconds(first + book.linger), "the open batch's deadline is \(open.deadline)")
     }
     if stage.isWeighted {
       expect(open.weight == stage.weight(book.open), "the open batch's weight")
@@ -148,6 +153,11 @@ extension World {
     for offset in 0..<messages.count where base[range.lowerBound + offset] != messages[offset] {
       return fail("message \(base[range.lowerBound + offset]), expected \(messages)")
     }
+    guard stage.settings.canBeWithdrawn, let tags = segment.tags else { return }
+    for (offset, message) in messages.enumerated()
+    where tags[range.lowerBound + offset].number != requestNumbers[message] {
+      return fail("request \(message) is known by another number")
+    }
   }
 
   private func checkMemory() {
@@ -161,8 +171,8 @@ extension World {
       return expect(machine.slots.limit == 0, "the hot path is open: \(machine.slots.limit)")
     }
     let limit = min(
-      stage.settings.batchSize - 1, open.segment.capacity,
-      machine.slots.count + stage.settings.capacity - book.held)
+      book.settings.batchSize - 1, open.segment.capacity,
+      machine.slots.count + book.settings.capacity - book.held)
     expect(machine.slots.limit == limit, "the hot path's limit is \(machine.slots.limit), expected \(limit)")
   }
 
@@ -181,20 +191,21 @@ extension World {
   }
 
   private func checkWorkers() {
-    let due = book.closed.count + (book.openIsDue ? 1 : 0)
+    let due = book.closed.count + (book.openDue != nil ? 1 : 0)
     var parked = 0
     var waking = 0
-    var running = 0
+    // One that leaves looks after what it was woken for.
+    var leaving = 0
     for worker in workers {
       if worker.stage == .parked { parked += 1 }
       if worker.stage == .looks, worker.wasWoken { waking += 1 }
-      if worker.stage != .off, worker.stage != .ended { running += 1 }
+      if worker.stage == .leaves { leaving += 1 }
     }
     expect(machine.workers.parked.count == parked, "\(machine.workers.parked.count) parked workers")
     expect(machine.workers.waking == waking, "\(machine.workers.waking) workers on the way, expected \(waking)")
-    expect(machine.workers.running == running, "\(machine.workers.running) workers running")
+    expect(machine.workers.running == runningWorkers, "\(machine.workers.running) workers running")
     if parked > 0 {
-      expect(waking >= due, "\(due) batches due, a worker is parked, and \(waking) on the way")
+      expect(waking >= due || leaving > 0, "\(due) batches due, a worker is parked, and \(waking) on the way")
       expect(book.phase == .open, "a worker is parked after the end")
     }
   }
@@ -222,7 +233,8 @@ extension World {
     if supervisor.stage == .parked {
       expect(
         !machine.supervisor.dropsAreWaiting && !machine.supervisor.handlersAreToBeCancelled
-          && machine.workers.running > 0, "the supervisor was not told its orders")
+          && machine.supervisor.workersToStart == 0 && machine.workers.running > 0,
+        "the supervisor was not told its orders")
     }
   }
 
@@ -242,7 +254,8 @@ extension World {
       expect(producer.call == stage.scripts[index].count, "producer \(index) is stuck")
     }
     expect(flushers.allSatisfy { $0.stage == .done }, "a flusher is stuck")
-    expect(book.accepted == book.handled + book.failed + book.droppedCount, "messages without a fate")
+    expect(
+      book.accepted == book.handled + book.failed + book.droppedCount + book.cancelled, "messages without a fate")
   }
 
   /// All that the future depends on.
@@ -283,6 +296,9 @@ extension World {
     digest.add(ends + (runHasBegun ? 4 : 0) + (runHasEnded ? 8 : 0))
     digest.add(ticksLeft)
     digest.add(faultsLeft * 8 + cancellationsLeft)
+    digest.add(changesMade * 8 + workersToStart)
+    // A number counts as long as there may be a cancellation.
+    if cancellationsLeft > 0 { digest.add(requests) }
     return digest
   }
 

@@ -55,6 +55,9 @@ extension World {
       case .send where !stage.isWeighted:
         tell("producer \(index): send(\(message))")
         sendOne(index, message, waits: true)
+      case .request:
+        tell("producer \(index): request(\(message))")
+        request(index, message)
       case .send, .sendMany:
         tell("producer \(index): send(contentsOf: \(stage.scripts[index][producer.call]))")
         sendRun(index)
@@ -99,6 +102,51 @@ extension World {
       expect(weight > stage.settings.heaviestMessage, "too heavy, and is not")
       refused(index)
     }
+  }
+
+  /// As `Core.submit`.
+  private func request(_ index: Int, _ message: Int) {
+    let weight = book.weight(message)
+    let now = time
+    switch machine.offered(weight: weight, now: now, &effects) {
+    case .accepted(let slot, let count):
+      requestNumbers[message] = machine.lastNumber
+      accepted(slot, count, from: message)
+      requests |= 1 << message
+      ended(index)
+    case .full where scenario.overflow == .suspend:
+      expectFull(weight)
+      producers[index].place = machine.senderWaits(stage.parcel(message..<message + 1))
+      requestNumbers[message] = machine.lastNumber
+      producers[index].parcel = 1
+      producers[index].stage = .attaches
+      book.waiting.append(Book.Waiting(producer: index, messages: message..<message + 1))
+      tell("  waits in line")
+    case .full:
+      expectFull(weight)
+      refused(index)
+    case .closed:
+      expect(book.phase != .open, "closed before the end")
+      refused(index, forGood: true)
+    case .tooHeavy:
+      expect(weight > stage.settings.heaviestMessage, "too heavy, and is not")
+      refused(index)
+    }
+  }
+
+  /// As `Core.withdraw`: in time, or too late.
+  func withdraw(_ message: Int) {
+    tell("the caller of request \(message) is cancelled")
+    cancellationsLeft -= 1
+    requests &= ~(1 << message)
+    let now = time
+    let isExpected = book.withdraw(message)
+    let target = UnsafeMutablePointer<Int>.allocate(capacity: 1)
+    defer { target.deallocate() }
+    target.initialize(to: -1)
+    let isTaken = machine.withdrawn(requestNumbers[message], to: target, now: now, &effects)
+    expect(isTaken == isExpected, isTaken ? "a request was taken out of a batch that has started" : "a request stays")
+    expect(target.pointee == (isTaken ? message : -1), "request \(target.pointee) was taken out")
   }
 
   /// As `Core.sendRun`.
@@ -202,6 +250,8 @@ extension World {
         producers[index].stage = .offersAgain
         producers[index].place = nil
       } else {
+        let call = stage.scripts[index][producers[index].call]
+        if stage.settings.canBeWithdrawn { requests |= 1 << call.lowerBound }
         ended(index)
       }
     case .closed:
@@ -244,7 +294,7 @@ extension World {
     switch flushers[index].stage {
     case .calls:
       tell("flusher \(index): flush()")
-      book.close(.flush)
+      book.flush()
       flushers[index].id = machine.flushAsked(&effects)
       flushers[index].waitsFor = unsettled
       expect((flushers[index].id == nil) == (unsettled == 0), "a flush waits for nothing, or does not wait")

@@ -40,7 +40,8 @@ extension World {
     expect(!machine.runBegan(now: now), "run() was not refused the second time")
     if book.phase == .draining { book.startDrainTimeout() }
     runHasBegun = true
-    for index in workers.indices { workers[index].stage = .looks }
+    // One for each slot there is by now.
+    workers = (0..<book.settings.concurrency).map { _ in Worker(stage: .looks) }
     timer.stage = .looks
     supervisor.stage = .looks
   }
@@ -65,6 +66,22 @@ extension World {
     let now = time
     machine.shutdownAsked(now: now, &effects)
     book.shutDown(isRunning: runHasBegun)
+  }
+
+  func reconfigure() {
+    let change = scenario.changes[changesMade]
+    tell("reconfigured: \(change)")
+    changesMade += 1
+    let tuning = Tuning(
+      batchSize: change.batchSize, linger: .seconds(change.linger), concurrency: change.workers,
+      capacity: change.capacity)
+    let running = runningWorkers
+    var mayStart = running > 0
+    if case .aborted = book.phase { mayStart = false }
+    let now = time
+    machine.reconfigured(tuning, capacity: change.capacity, now: now, &effects)
+    book.reconfigure(change)
+    if mayStart, running < change.workers { workersToStart += change.workers - running }
   }
 
   func cancelRun() {
@@ -118,10 +135,14 @@ extension World {
         tell("  is to save pushed-out messages")
         if scenario.savesDrops { savers.append(Saver()) } else { supervisor.stage = .takesDrops }
       case .act(.cancelHandlers): tell("  is to cancel the handlers")
-      case .act(.startWorkers): expect(false, "nobody asked for more workers")
+      case .act(.startWorkers(let count)):
+        tell("  is to start \(count) worker(s)")
+        expect(count == workersToStart, "\(count) workers to start, expected \(workersToStart)")
+        workersToStart = 0
+        for _ in 0..<count { startWorker() }
       case .park: supervisor.stage = .parks
       case .end:
-        expect(workers.allSatisfy { $0.stage == .ended }, "the supervisor ended too early")
+        expect(runningWorkers == 0, "the supervisor ended too early")
         supervisor.stage = .ended
       }
     case .parks: supervisor.stage = machine.supervisorParks(Self.supervisorName) ? .parked : .looks
@@ -133,6 +154,15 @@ extension World {
       supervisor.drops = nil
       supervisor.stage = .takesDrops
     case .off, .parked, .ended: fail("a supervisor that waits went on")
+    }
+  }
+
+  /// In the place of one that has ended, if there is one: who waits is known by its place.
+  private func startWorker() {
+    if let place = workers.firstIndex(where: { $0.stage == .ended }) {
+      workers[place] = Worker(stage: .looks)
+    } else {
+      workers.append(Worker(stage: .looks))
     }
   }
 

@@ -2,7 +2,9 @@
 
 /// One of the slots of `run()`.
 struct Worker {
-  enum Stage: Int { case off, looks, parks, parked, unpacks, calls, endsAttempt, saves, begins, settles, ends, ended }
+  enum Stage: Int {
+    case off, looks, parks, parked, unpacks, calls, endsAttempt, saves, begins, settles, leaves, ends, ended
+  }
 
   struct Part {
     var messages: [Int]
@@ -33,7 +35,8 @@ extension World {
     let worker = workers[index]
     switch worker.stage {
     case .off, .parked, .ended: return
-    case .looks, .parks, .unpacks, .endsAttempt, .saves, .begins, .settles, .ends: events.append(.worker(index, nil))
+    case .looks, .parks, .unpacks, .endsAttempt, .saves, .begins, .settles, .leaves, .ends:
+      events.append(.worker(index, nil))
     case .calls:
       events.append(.worker(index, .handled))
       if case .aborted = book.phase {
@@ -63,9 +66,10 @@ extension World {
     case .parks:
       if machine.workerParks(Self.name(worker: index)) {
         workers[index].stage = .parked
-        expect(book.phase == .open && book.closed.isEmpty && !book.openIsDue, "a worker parks and there is work")
+        expect(book.phase == .open && book.closed.isEmpty && book.openDue == nil, "a worker parks and there is work")
       } else {
-        expect(book.phase != .open || !book.closed.isEmpty || book.openIsDue, "a worker does not park without work")
+        let hasWork = !book.closed.isEmpty || book.openDue != nil
+        expect(book.phase != .open || hasWork || hasTooManyWorkers, "a worker does not park without work")
         workers[index].stage = .looks
         workers[index].wasWoken = false
       }
@@ -97,17 +101,37 @@ extension World {
       settled(index)
       workers[index].stage = .looks
       workers[index].wasWoken = false
+    case .leaves:
+      machine.workerLeft(&effects)
+      workers[index].stage = .ended
     case .ends:
       machine.workerEnded(&effects)
       workers[index].stage = .ended
     }
   }
 
-  /// As the worker's loop: takes, parks or ends.
+  /// Workers that count: they are there or about to be, and have not been told to leave.
+  var runningWorkers: Int {
+    workersToStart + workers.count { $0.stage != .off && $0.stage != .leaves && $0.stage != .ended }
+  }
+
+  private var hasTooManyWorkers: Bool {
+    if case .aborted = book.phase { return false }
+    return runningWorkers > book.settings.concurrency
+  }
+
+  /// As the worker's loop: takes, parks, leaves or ends.
   private func workerLooks(_ index: Int) {
     let wasWoken = workers[index].wasWoken
     workers[index].wasWoken = false
+    let isOneTooMany = hasTooManyWorkers
     let order = machine.workerLooks(wasWoken: wasWoken)
+    if case .leave = order {
+      expect(isOneTooMany, "a worker leaves, and is not one too many")
+      workers[index].stage = .leaves
+      return
+    }
+    expect(!isOneTooMany, "a worker that is one too many stays")
     let expected = book.take()
     switch order {
     case .take(let taken):
@@ -129,6 +153,7 @@ extension World {
       workers[index].part = Worker.Part(messages: expected.messages)
       workers[index].isFirst = true
       workers[index].inFlight = taken.abort == nil ? expected.messages.count : 0
+    case .leave: break
     case .park:
       expect(expected == nil, "a worker parks and a batch is due")
       expect(book.phase == .open, "a worker parks after the end")

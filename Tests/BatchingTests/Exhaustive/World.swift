@@ -13,6 +13,8 @@ enum Event: Equatable {
   case sleepEnds
   case supervisor
   case saver(Int)
+  case withdrawal(Int)
+  case reconfiguration
   case shutdown
   case cancelRun
   case timePasses
@@ -39,6 +41,13 @@ final class World {
   var faultsLeft: Int
   var cancellationsLeft: Int
   var lastSequenceNumber = 0
+  /// Changes of sizes and times that have been made.
+  var changesMade = 0
+  /// Workers that the supervisor has been told to start.
+  var workersToStart = 0
+  /// The numbers by which requests are known, and those whose callers may take them back: a bit for each.
+  var requestNumbers: [Int] = []
+  var requests = 0
 
   /// The first thing that was wrong.
   var violation: String?
@@ -58,6 +67,7 @@ final class World {
     workers = (0..<scenario.workers).map { _ in Worker() }
     flushers = (0..<scenario.flushes).map { _ in Flusher() }
     endsLeft = scenario.ends
+    if stage.settings.canBeWithdrawn { requestNumbers = Array(repeating: 0, count: Stage.most) }
     ticksLeft = scenario.ticks
     faultsLeft = scenario.faults
     cancellationsLeft = scenario.cancellations
@@ -84,6 +94,10 @@ final class World {
     faultsLeft = other.faultsLeft
     cancellationsLeft = other.cancellationsLeft
     lastSequenceNumber = other.lastSequenceNumber
+    changesMade = other.changesMade
+    workersToStart = other.workersToStart
+    requestNumbers = other.requestNumbers
+    requests = other.requests
   }
 
   deinit {
@@ -113,6 +127,10 @@ final class World {
       if flushers[index].mayStep { events.append(.flusher(index)) }
       if cancellationsLeft > 0, flushers[index].id != nil { events.append(.flusherIsCancelled(index)) }
     }
+    if cancellationsLeft > 0 {
+      for message in 0..<Stage.most where requests & 1 << message != 0 { events.append(.withdrawal(message)) }
+    }
+    if changesMade < scenario.changes.count { events.append(.reconfiguration) }
     for end in endsLeft {
       switch end {
       case .shutdown: events.append(.shutdown)
@@ -154,6 +172,8 @@ final class World {
     case .sleepEnds: sleepEnds()
     case .supervisor: supervisorSteps()
     case .saver(let index): saverSteps(index)
+    case .withdrawal(let message): withdraw(message)
+    case .reconfiguration: reconfigure()
     case .shutdown: shutDown()
     case .cancelRun: cancelRun()
     case .timePasses: timePasses()

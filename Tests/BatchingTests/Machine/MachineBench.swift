@@ -135,6 +135,7 @@ final class MachineBench {
   enum Order: Equatable {
     case take(Taken)
     case park
+    case leave
     case end
   }
 
@@ -156,6 +157,7 @@ final class MachineBench {
           Taken(
             messages: messages, trigger: batch.trigger, number: batch.sequenceNumber, abort: batch.abort))
       case .park: return .park
+      case .leave: return .leave
       case .end: return .end
       }
     }.answer

@@ -3,13 +3,13 @@
 /// A binary heap (J. W. J. Williams, 1964) that knows where each lane is, so that a batch that closes early takes its
 /// deadline along and none is left to be skipped later. Deadlines come mostly in their order, and then one costs a compare.
 struct LaneHeap {
-  private struct Entry {
+  struct Entry {
     /// In attoseconds: numbers are compared faster than durations.
     var deadline: Int128
     var lane: Int
   }
 
-  private var entries: [Entry] = []
+  private(set) var entries: [Entry] = []
   /// Where in `entries` each lane is, by its number; -1 for those that are not.
   private var places: [Int] = []
 

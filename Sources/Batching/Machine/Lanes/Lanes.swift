@@ -94,7 +94,7 @@ struct Lanes {
   private var capacity = 0
   /// Numbers below it have been in use.
   private var end = 0
-  private var unused: [Int] = []
+  private(set) var unused: [Int] = []
   /// By the low bits of their hashes: the number of the first lane with these, -1 for none.
   private var buckets: [Int] = []
   /// The number of the next lane in the same bucket, by number.
@@ -124,6 +124,16 @@ struct Lanes {
   init(layout: NodeLayout) {
     nodes = NodePool(layout: layout)
     lanes = .allocate(capacity: 0)
+  }
+
+  /// The same lanes in memory of their own, but for their messages, which still lie in the nodes of these.
+  func copyWithoutNodes() -> Lanes {
+    var copy = self
+    copy.lanes = .allocate(capacity: capacity)
+    copy.lanes.initialize(from: lanes, count: end)
+    for number in 0..<end { _ = copy.lanes[number].key?.retain() }
+    copy.nodes = NodePool(layout: nodes.layout)
+    return copy
   }
 
   /// Gives all memory back.

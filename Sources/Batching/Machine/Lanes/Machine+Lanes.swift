@@ -24,6 +24,8 @@ enum LaneOrder {
   /// Goes on with what is left of a batch of this lane.
   case resume(lane: Int, AnyObject)
   case park
+  /// It is one too many.
+  case leave
   case end
 }
 
@@ -206,7 +208,7 @@ extension Machine {
   /// A worker has nothing to do, and looks for a lane that has: the one that has waited longest.
   mutating func laneWorkerLooks(wasWoken: Bool, _ effects: inout Effects<Waiter>) -> LaneOrder {
     if wasWoken { workers.waking -= 1 }
-    if hasTooManyWorkers { return .end }
+    if lookIsOneTooMany() { return .leave }
     while let lane = lanes.ready.popFirst() {
       if let unfinished = lanes[lane].unfinished {
         lanes[lane].unfinished = nil
