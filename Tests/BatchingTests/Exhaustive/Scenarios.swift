@@ -15,9 +15,9 @@
 /// `swift test -c release -Xswiftc -enable-testing --filter Exhaustive`. Any other value picks the cases in whose description
 /// it stands.
 extension Scenario {
-  private static let choice = getenv("EXHAUSTIVE").map { String(cString: $0) }
+  static let choice = getenv("EXHAUSTIVE").map { String(cString: $0) }
   private static let isFull = choice == "full"
-  private static let hasAllSizes = isFull || choice == "sizes"
+  static let hasAllSizes = isFull || choice == "sizes"
 
   /// Unless all sizes are wanted, a fifth of the sizes for each theme, and another fifth for the next theme.
   static let all: [Scenario] = {
