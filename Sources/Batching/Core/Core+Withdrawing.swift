@@ -41,7 +41,13 @@ extension Core {
       throw error
     case .waits(let waiting):
       publishForSender()
-      switch await wait(for: waiting) {
+      // It may be cancelled when it has been accepted and does not know yet.
+      let wake = await withTaskCancellationHandler {
+        await wait(for: waiting)
+      } onCancel: {
+        withdraw(number)
+      }
+      switch wake {
       case .closed: throw AggregatorError.closed
       case .cancelled: throw CancellationError()
       default: return number

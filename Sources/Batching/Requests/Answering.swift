@@ -53,7 +53,7 @@ package struct Answering<Request: Sendable, Response: Sendable>: Sendable {
 
 extension Answering where Request: Hashable {
   /// The same with one request for those that are equal.
-  func deduplicated() -> Answering {
+  package func deduplicated() -> Answering {
     Answering(results: { batch in
       var places: [Request: Int] = [:]
       var requests: [Request] = []

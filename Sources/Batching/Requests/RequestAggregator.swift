@@ -54,7 +54,8 @@ public final class RequestAggregator<Request: Sendable, Response: Sendable>: Ser
   /// Makes an aggregator whose handler has an answer or an error for each request.
   ///
   /// The requests with an error are retried as the ``RetryPolicy`` and their errors (``RetryAdvising``) say, the others are
-  /// answered at once.
+  /// answered at once. When the time of the call was up before, results with an error in them count as a throw: the attempt has
+  /// timed out for all.
   ///
   /// - Parameters:
   ///   - name: The label of its metrics, logs and spans.

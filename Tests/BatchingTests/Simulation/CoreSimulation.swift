@@ -41,6 +41,16 @@ struct CoreSimulation {
     print("simulation by key, part \(part + 1) of \(Self.parts): \(summary)")
   }
 
+  /// The same with answers: callers that are cancelled, handlers that throw, hang, and have too few answers or too many.
+  @Test(arguments: 0..<parts)
+  func theContractHoldsWithAnswers(part: UInt64) async throws {
+    let first = 3_000_000 + Self.seeds * part / Self.parts
+    let summary = try await simulate(seeds: first..<(first + Self.seeds / Self.parts)) { simulation in
+      try await simulation.run(asking: simulation.random(in: 0...30), deduplicating: simulation.chance(0.2))
+    }
+    print("simulation with answers, part \(part + 1) of \(Self.parts): \(summary)")
+  }
+
   /// Metrics and traces take other ways through the core, and must tell the truth.
   @Test(arguments: 0..<4 as Range<UInt64>)
   func theContractHoldsWhenItIsWatched(part: UInt64) async throws {
