@@ -93,6 +93,9 @@ struct NodePool {
     self.layout = layout
   }
 
+  /// Memory that nodes are in, or may be in again.
+  private(set) var bytes = 0
+
   mutating func take() -> Node {
     if let node = free {
       let next = node.base.load(as: UnsafeMutableRawPointer?.self)
@@ -104,6 +107,7 @@ struct NodePool {
       let count = max((chunks.isEmpty ? 4096 : Segment.initialBytes) / layout.stride, 8)
       let chunk = UnsafeMutableRawPointer.allocate(byteCount: count * layout.stride, alignment: layout.alignment)
       chunks.append(chunk)
+      bytes += count * layout.stride
       self.fresh = chunk
       freshCount = count
       return take()
