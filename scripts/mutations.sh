@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 export LIBRARY_ONLY=1
 
-limit=${MUTATIONS_LIMIT:-240} # seconds for one run of tests
+limit=${MUTATIONS_LIMIT:-600} # seconds for one run of tests
 if [ -n "${MUTATIONS_SCRATCH:-}" ]; then
   scratch=$MUTATIONS_SCRATCH
   mkdir -p "$scratch"
