@@ -186,6 +186,43 @@ if Context.environment["LIBRARY_ONLY"] == "1" {
   }
 }
 
+// Engines of logs, each with a C library of its own, are built only when they are asked for: ENGINES=nats swift build. Nothing of
+// them is declared otherwise. No package trait, because a trait cannot take targets out of the package that is built.
+let engines = (Context.environment["ENGINES"] ?? "").split(separator: ",")
+if let unknown = engines.first(where: { !["nats"].contains($0) }) {
+  fatalError("ENGINES names '\(unknown)', which is none: give nats, or nothing")
+}
+if engines.contains("nats") {
+  package.targets += [
+    .systemLibrary(name: "CNATS", pkgConfig: "libnats", providers: [.apt(["libnats-dev"])]),
+    .target(
+      name: "NATSLog",
+      dependencies: [
+        "AggregatorStorage",
+        "Batching",
+        "CNATS",
+        .product(name: "Logging", package: "swift-log"),
+      ]
+    ),
+    .testTarget(
+      name: "NATSLogTests",
+      dependencies: [
+        "AggregatorStorage",
+        "AggregatorTestSupport",
+        "Batching",
+        "NATSLog",
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]
+    ),
+  ]
+  for target in package.targets where target.name == "aggregator" {
+    target.dependencies.append("NATSLog")
+    target.swiftSettings = (target.swiftSettings ?? []) + [.define("NATS")]
+  }
+}
+
 // One set of rules for every target. CI turns warnings into errors.
 for target in package.targets where target.type != .system {
   var settings = target.swiftSettings ?? []

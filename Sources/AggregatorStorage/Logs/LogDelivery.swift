@@ -151,8 +151,9 @@ final class LogDelivery: Sendable {
 
   // MARK: Giving up
 
-  /// Buries messages that were refused and gives the others back. What the aggregator calls with messages that it gives up,
-  /// which apart from refusals it does only at its end.
+  /// Buries messages that were refused and gives the others back.
+  ///
+  /// What the aggregator calls with messages that it gives up, which apart from refusals it does only at its end.
   func giveUp(_ failure: BatchFailure<LogMessage>) async {
     var burials: [LogBurial] = []
     var others: [LogMessage] = []
@@ -183,7 +184,7 @@ final class LogDelivery: Sendable {
     holdings.remove(messages)
   }
 
-  /// Tries until it works; returns whether it has. It stops trying at the end, and when it never will work.
+  /// Tries until it works, the end comes, or it never will work; returns whether it has worked.
   private func bury(_ burials: [LogBurial]) async -> Bool {
     let first = burials[0]
     guard let keep else {

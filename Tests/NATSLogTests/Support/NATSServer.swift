@@ -1,0 +1,94 @@
+import AggregatorTestSupport
+import Foundation
+import NATSLog
+import Synchronization
+
+/// A server of NATS with JetStream on loopback, which the test starts, kills and starts again.
+final class NATSServer: Sendable {
+  let name: String
+  let port: Int
+  private let folder: TemporaryFolder
+  private let arguments: [String]
+  private let process = Mutex<Process?>(nil)
+
+  init(name: String = "n1", port: Int, folder: TemporaryFolder, more: [String] = []) throws {
+    self.name = name
+    self.port = port
+    self.folder = folder
+    arguments =
+      [
+        "-a", "127.0.0.1", "-p", "\(port)", "-n", name, "-js", "-sd", folder.file(name), "-l",
+        folder.file("\(name).log"),
+      ] + more
+    try start()
+  }
+
+  deinit { kill() }
+
+  func start() throws {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/sbin/nats-server")
+    process.arguments = arguments
+    process.standardOutput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    self.process.withLock { $0 = process }
+  }
+
+  /// Ends it as a power failure does, and waits until it is gone.
+  func kill() {
+    guard let process = process.withLock({ $0.take() }), process.isRunning else { return }
+    Foundation.kill(process.processIdentifier, SIGKILL)
+    process.waitUntilExit()
+  }
+
+  var log: String {
+    (try? String(contentsOfFile: folder.file("\(name).log"), encoding: .utf8)) ?? ""
+  }
+}
+
+/// Servers that belong together, or one alone.
+final class NATSCluster: Sendable {
+  let servers: [NATSServer]
+  private let folder: TemporaryFolder
+
+  init(_ count: Int, more: [String] = []) async throws {
+    let folder = try TemporaryFolder()
+    let ports = try freePorts(count * 2)
+    let routes = ports.suffix(count).map { "nats://127.0.0.1:\($0)" }
+    servers = try (0..<count).map { index in
+      let cluster = [
+        "--cluster_name", "test", "--cluster", routes[index], "--routes", routes.joined(separator: ","),
+      ]
+      return try NATSServer(
+        name: "n\(index + 1)", port: ports[index], folder: folder, more: more + (count > 1 ? cluster : []))
+    }
+    self.folder = folder
+  }
+
+  func address(_ rest: String, user: String = "") throws -> NATSAddress {
+    let hosts = servers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
+    return try NATSAddress("nats://\(user)\(hosts)\(rest)")
+  }
+}
+
+/// Ports that nobody listens on now.
+func freePorts(_ count: Int) throws -> [Int] {
+  var sockets: [Int32] = []
+  defer { for socket in sockets { close(socket) } }
+  return try (0..<count).map { _ in
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    sockets.append(descriptor)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = inet_addr("127.0.0.1")
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let result = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
+      }
+    }
+    guard result == 0 else { throw NotInTime(description: "no free port: \(String(cString: strerror(errno)))") }
+    return Int(in_port_t(bigEndian: address.sin_port))
+  }
+}
