@@ -23,7 +23,7 @@ func state(of stream: String, at address: NATSAddress) async throws -> (messages
     var code = jsErrCode(0)
     try check("looking", js_GetStreamInfo(&info, connection.context, stream, nil, &code), code: code)
     defer { jsStreamInfo_Destroy(info) }
-    let found = info!.pointee
+    guard let found = info?.pointee else { throw NATSError("looking", NATS_ERR) }
     let leader = found.Cluster?.pointee.Leader.map { String(cString: $0) } ?? ""
     return (Int(found.State.Msgs), leader, Int(found.Config.pointee.Replicas))
   }
