@@ -1,5 +1,6 @@
 import CNATS
 import Logging
+import Synchronization
 
 /// A connection to one of several servers, which is made again for ever when it breaks.
 ///
@@ -11,6 +12,7 @@ final class NATSConnection: @unchecked Sendable {  // The client library locks w
   let context: OpaquePointer
   /// What becomes of messages that are published through it.
   let acknowledgements: Acknowledgements
+  let hasPublished = Atomic(false)
   private let events: UInt
   private let acknowledged: UInt
 

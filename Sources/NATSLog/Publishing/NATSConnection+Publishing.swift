@@ -60,7 +60,10 @@ extension NATSConnection {
       options.MsgId = id
       return js_PublishMsgAsync(context, &handedOver, &options)
     }
-    guard status != NATS_OK else { return }
+    guard status != NATS_OK else {
+      hasPublished.store(true, ordering: .relaxed)
+      return
+    }
     do throws(NATSError) {
       try check("publishing", status)
     } catch {
@@ -76,9 +79,11 @@ extension NATSConnection {
     acknowledgements.abandon(call, error)
   }
 
-  /// Takes back all that is published and not acknowledged.
+  /// Takes back all that is published and not acknowledged; on the queue of publishing.
   func takeBack(_ error: NATSError) {
     var list = natsMsgList(Msgs: nil, Count: 0)
+    // libnats 3.4.1 crashes when it is asked before anything was published.
+    guard hasPublished.load(ordering: .relaxed) else { return }
     guard js_PublishAsyncGetPendingList(&list, context) == NATS_OK else { return }
     for index in 0..<Int(list.Count) {
       if let message = list.Msgs?[index] { acknowledgements.settle(message, error) }

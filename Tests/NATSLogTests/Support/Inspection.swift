@@ -4,6 +4,7 @@ import CNATS
 import Foundation
 import GRDB
 import Logging
+import Synchronization
 
 @testable import NATSLog
 
@@ -89,5 +90,24 @@ func bodies(in stream: String, of path: String) throws -> [String] {
   return try DatabaseQueue(path: path).read { database in
     guard try database.tableExists(stream) else { return [] }
     return try String.fetchAll(database, sql: "SELECT body FROM \"\(stream)\" ORDER BY id")
+  }
+}
+
+func deleteStream(_ name: String, at address: NATSAddress) async throws {
+  try await inspect(address) { connection in
+    var code = jsErrCode(0)
+    try check("deleting", js_DeleteStream(connection.context, name, nil, &code), code: code)
+  }
+}
+
+extension JetStreamConsumer {
+  /// Messages that are taken and not settled.
+  var held: Int { state.withLock { $0.held.count } }
+
+  /// As if its process were killed.
+  func abandon() {
+    let (timer, connection) = state.withLock { ($0.timer.take(), $0.connection) }
+    timer?.cancel()
+    connection?.close()
   }
 }
