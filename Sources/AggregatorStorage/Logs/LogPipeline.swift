@@ -6,7 +6,8 @@ import Synchronization
 /// Takes messages from a log and writes them to a sink; the log is told that it has a message off its hands once the sink has it.
 ///
 /// Messages of one partition are written in their order, others meanwhile. A write that fails is tried again until it works,
-/// however long that takes; when as many messages as may be held are, no more are asked for. What the sink refuses for good
+/// however long that takes; when as many messages as may be held are, no more are asked for. (A log gives out its partitions
+/// mixed, so one whose writes fail holds up the others when it has half of what may be held.) What the sink refuses for good
 /// becomes a dead letter, and those beside it are written. Without a place for dead letters a refused message is passed over, and
 /// told with its place in the log: given back, it would come again for ever.
 ///

@@ -149,7 +149,10 @@ struct LogPipelineTests {
     sink.shut()
     consumer.add(bodies("a", 30), partition: "a")
     consumer.add(bodies("b", 10), partition: "b")
-    let pipeline = try pipeline { $0.concurrency = 2 }
+    let pipeline = try pipeline {
+      $0.concurrency = 2
+      $0.capacity = 100
+    }
     try await run(pipeline) {
       try await eventually("writes wait") { sink.waiting == 2 }
       consumer.lose("a")
