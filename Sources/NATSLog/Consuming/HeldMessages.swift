@@ -17,9 +17,9 @@ struct HeldMessages {
   ///
   /// - Returns: Whether it is new here. One that is held already, because the server has waited too long for its
   ///   acknowledgement, is acknowledged by its last delivery, and not stored a second time.
-  mutating func take(_ delivery: Delivery, now: ContinuousClock.Instant) -> Bool {
-    if delivery.deliveries > 1 { redelivered += 1 }
-    return held.updateValue(Held(reply: delivery.reply, toldAt: now), forKey: delivery.sequence) == nil
+  mutating func take(sequence: UInt64, reply: String, deliveries: UInt64, now: ContinuousClock.Instant) -> Bool {
+    if deliveries > 1 { redelivered += 1 }
+    return held.updateValue(Held(reply: reply, toldAt: now), forKey: sequence) == nil
   }
 
   func contains(_ sequence: UInt64) -> Bool { held[sequence] != nil }

@@ -28,6 +28,7 @@ package final class JetStreamConsumer: LogConsumer {
     var isStopped = false
     var isFailing = false
     var isAsking = false
+    var missingSince: ContinuousClock.Instant?
     var behind: Int?
     var averageSize = 0
   }
@@ -119,6 +120,8 @@ package final class JetStreamConsumer: LogConsumer {
   }
 
   /// One that was there and is not any more was deleted: made again, it would begin at the beginning.
+  ///
+  /// Servers that have just come back may say for a moment that it is not there.
   private func checkStillThere(_ subscription: PullSubscription) throws {
     let found: ConsumerPlan.Found?
     do {
@@ -126,7 +129,11 @@ package final class JetStreamConsumer: LogConsumer {
     } catch is NATSError {
       return
     }
-    guard found == nil else { return }
+    let missingSince = state.withLock { state in
+      state.missingSince = found == nil ? state.missingSince ?? .now : nil
+      return state.missingSince
+    }
+    guard let missingSince, .now - missingSince > .seconds(3) else { return }
     throw ProgramError(
       "\(address): the durable consumer '\(plan.durable)' or the stream '\(plan.stream)' was deleted; see to it, and start "
         + "again: a new consumer begins with the first message")
@@ -144,8 +151,9 @@ package final class JetStreamConsumer: LogConsumer {
           unfit.append(delivery)
           return nil
         }
-        guard state.held.take(delivery, now: now) else { return nil }
-        return message(delivery, body, identities: identities)
+        let isNew = state.held.take(
+          sequence: delivery.sequence, reply: delivery.reply, deliveries: delivery.deliveries, now: now)
+        return isNew ? message(delivery, body, identities: identities) : nil
       }
     }
     if !unfit.isEmpty { terminate(unfit) }
@@ -176,6 +184,7 @@ package final class JetStreamConsumer: LogConsumer {
   private func works() {
     let worksAgain = state.withLock { state in
       defer { state.isFailing = false }
+      state.missingSince = nil
       return state.isFailing
     }
     if worksAgain { logger.notice("taking messages works again", metadata: ["address": "\(address)"]) }

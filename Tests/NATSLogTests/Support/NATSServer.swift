@@ -23,7 +23,10 @@ final class NATSServer: Sendable {
     try start()
   }
 
-  deinit { kill() }
+  deinit {
+    // Waiting would keep the test's thread.
+    if let process = process.withLock({ $0 }), process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) }
+  }
 
   func start() throws {
     let process = Process()
@@ -36,10 +39,10 @@ final class NATSServer: Sendable {
   }
 
   /// Ends it as a power failure does, and waits until it is gone.
-  func kill() {
-    guard let process = process.withLock({ $0.take() }), process.isRunning else { return }
+  func kill() async throws {
+    guard let process = process.withLock({ $0.take() }) else { return }
     Foundation.kill(process.processIdentifier, SIGKILL)
-    process.waitUntilExit()
+    try await eventually("\(name) is gone") { !process.isRunning }
   }
 
   var log: String {

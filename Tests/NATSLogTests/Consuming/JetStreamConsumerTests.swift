@@ -195,7 +195,7 @@ struct JetStreamConsumerTests {
     let consumer = try member(cluster, "&ack_wait=2s")
     try await run([pipeline(consumer, sink)]) {
       try await eventually("some are stored") { try bodies(in: "messages", of: path).count == 500 }
-      cluster.servers[0].kill()
+      try await cluster.servers[0].kill()
       try cluster.servers[0].start()
       let out = try JetStreamSink(cluster.address("/EVENTS"), logger: quiet)
       try await ready(out)

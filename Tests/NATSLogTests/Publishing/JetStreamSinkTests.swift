@@ -88,7 +88,7 @@ struct JetStreamSinkTests {
     let sink = try JetStreamSink(cluster.address("/EVENTS?ack_timeout=1s"), logger: quiet)
     try await ready(sink)
     try await sink.write(numbered(0..<100), to: .messages)
-    cluster.servers[0].kill()
+    try await cluster.servers[0].kill()
     async let written: Void = sink.write(numbered(100..<400, identity: false), to: .messages)
     try await Task.sleep(for: .milliseconds(300))
     try cluster.servers[0].start()
@@ -102,7 +102,7 @@ struct JetStreamSinkTests {
     let cluster = try await NATSCluster(1)
     let sink = try JetStreamSink(cluster.address("/EVENTS?ack_timeout=60s"), logger: quiet)
     try await ready(sink)
-    cluster.servers[0].kill()
+    try await cluster.servers[0].kill()
     let writing = Task { try await sink.write(numbered(0..<100), to: .messages) }
     try await eventually("messages are under way") { sink.pending > 0 }
     writing.cancel()

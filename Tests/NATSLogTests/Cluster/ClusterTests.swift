@@ -30,7 +30,7 @@ struct ClusterTests {
     let batch = total / 20
     for start in stride(from: 0, to: total, by: batch) {
       async let written: Void = sink.write(numbered(start..<start + batch, identity: start < total / 4), to: .messages)
-      if start == batch * 5 { cluster.servers.first { $0.name == first.leader }?.kill() }
+      if start == batch * 5 { try await cluster.servers.first { $0.name == first.leader }?.kill() }
       // Where messages have no identity the sink's own patience has to do.
       try await written
     }
@@ -60,7 +60,7 @@ struct ClusterTests {
       for round in 0..<6 {
         async let written: Void = insist(numbered(round * 500..<(round + 1) * 500), out)
         let server = cluster.servers[round / 2]
-        if round.isMultiple(of: 2) { server.kill() } else { try server.start() }
+        if round.isMultiple(of: 2) { try await server.kill() } else { try server.start() }
         try await written
       }
       try await eventually("all are stored", within: .seconds(60)) {
