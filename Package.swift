@@ -186,11 +186,11 @@ if Context.environment["LIBRARY_ONLY"] == "1" {
   }
 }
 
-// Engines of logs, each with a C library of its own, are built only when they are asked for: ENGINES=nats swift build. Nothing of
-// them is declared otherwise. No package trait, because a trait cannot take targets out of the package that is built.
+// Engines of logs, each with a C library of its own, are built only when they are asked for: ENGINES=nats,kafka swift build.
+// Nothing of them is declared otherwise. No package trait, because a trait cannot take targets out of the package that is built.
 let engines = (Context.environment["ENGINES"] ?? "").split(separator: ",")
-if let unknown = engines.first(where: { !["nats"].contains($0) }) {
-  fatalError("ENGINES names '\(unknown)', which is none: give nats, or nothing")
+if let unknown = engines.first(where: { !["nats", "kafka"].contains($0) }) {
+  fatalError("ENGINES names '\(unknown)', which is none: give nats, kafka, both with a comma between them, or nothing")
 }
 if engines.contains("nats") {
   package.targets += [
@@ -220,6 +220,42 @@ if engines.contains("nats") {
   for target in package.targets where target.name == "aggregator" {
     target.dependencies.append("NATSLog")
     target.swiftSettings = (target.swiftSettings ?? []) + [.define("NATS")]
+  }
+}
+
+if engines.contains("kafka") {
+  package.targets += [
+    .systemLibrary(name: "CKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"]), .brew(["librdkafka"])]),
+    .target(
+      name: "KafkaLog",
+      dependencies: [
+        "AggregatorStorage",
+        "Batching",
+        "CKafka",
+        .product(name: "DequeModule", package: "swift-collections"),
+        .product(name: "Logging", package: "swift-log"),
+      ]
+    ),
+    // A cluster that the tests torture: librdkafka's own, in memory.
+    .executableTarget(name: "kafka-mock", dependencies: ["CKafka"]),
+    .testTarget(
+      name: "KafkaLogTests",
+      dependencies: [
+        "AggregatorStorage",
+        "AggregatorTestSupport",
+        "Batching",
+        "CKafka",
+        "KafkaLog",
+        "kafka-mock",  // started by the tests
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]
+    ),
+  ]
+  for target in package.targets where target.name == "aggregator" {
+    target.dependencies.append("KafkaLog")
+    target.swiftSettings = (target.swiftSettings ?? []) + [.define("KAFKA")]
   }
 }
 
