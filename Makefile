@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test torture fuzz docs tsan mutations format lint bench load adaptation hot-path soak release examples tools test-tools
+.PHONY: run test torture fuzz docs tsan mutations format lint bench load adaptation hot-path soak release examples tools test-tools test-kafka
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -22,6 +22,11 @@ test: tools test-tools
 	swift build --build-tests
 	swift test --skip-build --skip '$(long)'
 	swift test --skip-build --filter '$(long)'
+
+# The tests of Kafka, on librdkafka's mock cluster; on a real one: make test-kafka KAFKA_BOOTSTRAP=host:9092
+test-kafka: tools
+	@scripts/install.sh librdkafka-dev kcat
+	ENGINES=kafka swift test --filter KafkaLogTests
 
 # The library's tests under ThreadSanitizer. What is left out runs on one thread, or is pure.
 tsan: tools
