@@ -18,6 +18,7 @@ run: tools
 
 # All tests; those of the program start the program. The long ones run by themselves, so that the others are not kept waiting.
 long = CoreSimulation|Exhaustive
+test: export ENGINES = nats,kafka
 test: tools test-tools
 	swift build --build-tests
 	swift test --skip-build --skip '$(long)'
@@ -100,6 +101,6 @@ tools:
 	@scripts/install.sh libpq-dev libsqlite3-dev pkg-config zlib1g-dev
 
 # What the tests need beside: a browser for the page, and a database server.
-# What the tests need beside: a browser for the page, a database server, certificates.
+# What the tests need beside: a browser for the page, a database server, certificates, the logs and their clients.
 test-tools:
-	@scripts/install.sh chromium chromium-driver openssl postgresql
+	@scripts/install.sh chromium chromium-driver kcat libnats-dev librdkafka-dev nats-server openssl postgresql

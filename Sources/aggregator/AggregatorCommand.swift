@@ -27,6 +27,7 @@ struct AggregatorCommand: AsyncParsableCommand {
 @main
 enum Main {
   static func main() async {
+    Engines.register()
     let arguments = Array(CommandLine.arguments.dropFirst())
     if let first = arguments.first, AggregatorCommand.subcommandNames.contains(first) {
       if arguments == ["help"] { return print(HelpPage.text) }

@@ -45,6 +45,12 @@ package enum OptionCatalogue {
       not stored again. With none only Idempotency-Key does that.
       """),
     CatalogueOption(
+      "key-field", \.keyField, orNone: .field, in: .ways,
+      """
+      Only for kafka://: the field of a message, at its top level, that is its key; those of one key keep their order. With \
+      none the key is the stream's name.
+      """),
+    CatalogueOption(
       "max-streams", \.maximumStreams, .count(1...100_000), in: .ways,
       "The most streams; messages for more are refused. Each stream has its own batches, and its own table or file."),
   ]

@@ -33,11 +33,11 @@ extension ProgramOptions {
           "--max-backoff is \(Units.show(maximumBackoff)), but must be at least --initial-backoff "
             + "(\(Units.show(initialBackoff)))"))
     }
-    if journal != nil, case .standardInput = source {
+    if journal != nil, source.host == nil {
       problems.append(
         .init(
           ["journal", "from"],
-          "--journal is for messages that come over HTTP: standard input waits for the store by itself; leave it out, and "
+          "--journal is for messages that come over HTTP: \(source) waits for the store by itself; leave it out, and "
             + "give --dead-letters for what the store refuses"))
     }
     if journal != nil, maximumJournal < maximumBody {
@@ -127,7 +127,7 @@ extension Source {
   package var host: String? {
     switch self {
     case .http(let host, _), .https(let host, _): host
-    case .standardInput: nil
+    case .standardInput, .log: nil
     }
   }
 
@@ -135,7 +135,7 @@ extension Source {
   package var port: Int? {
     switch self {
     case .http(_, let port), .https(_, let port): port
-    case .standardInput: nil
+    case .standardInput, .log: nil
     }
   }
 
@@ -144,7 +144,7 @@ extension Source {
     switch self {
     case .http(let host, _): .http(host: host, port: port)
     case .https(let host, _): .https(host: host, port: port)
-    case .standardInput: self
+    case .standardInput, .log: self
     }
   }
 

@@ -13,6 +13,8 @@ package struct ProgramOptions: Sendable, Hashable {
   package var stream = StreamName.messages
   /// The field of a message that is its identity; `nil` when only `Idempotency-Key` gives one.
   package var identityField: String?
+  /// The field of a message that is its key in Kafka, which keeps those of one key in order; `nil` for its stream.
+  package var keyField: String?
   package var maximumStreams = 100
 
   // MARK: Batches

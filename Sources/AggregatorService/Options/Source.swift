@@ -9,8 +9,10 @@ package enum Source: Sendable, Hashable, CustomStringConvertible {
   case https(host: String, port: Int)
   /// Standard input, one JSON value a line.
   case standardInput
+  /// A distributed log, by the URL that its engine understands, which may hold a password.
+  case log(url: String)
 
-  /// Reads `http://HOST[:PORT]`, `https://HOST[:PORT]` or `stdin`.
+  /// Reads `http://HOST[:PORT]`, `https://HOST[:PORT]`, `stdin`, or the URL of a log.
   package init(_ text: String) throws(ProgramError) {
     if text == "stdin" || text == "-" {
       self = .standardInput
@@ -19,10 +21,15 @@ package enum Source: Sendable, Hashable, CustomStringConvertible {
     guard let scheme = text.range(of: "://") else {
       throw ProgramError("'\(text)' is no source: give http://HOST:PORT or stdin")
     }
+    if LogEngines.isLog(text[..<scheme.lowerBound]) {
+      self = .log(url: text)
+      return
+    }
     let isSecure = text[..<scheme.lowerBound] == "https"
     guard isSecure || text[..<scheme.lowerBound] == "http" else {
       throw ProgramError(
-        "'\(text[..<scheme.lowerBound])' is no known kind of source: give http://HOST:PORT, https://HOST:PORT or stdin")
+        "'\(text[..<scheme.lowerBound])' is no known kind of source: give http://HOST:PORT, https://HOST:PORT, stdin, nats://… or kafka://…"
+      )
     }
     var authority = text[scheme.upperBound...]
     if authority.hasSuffix("/") { authority.removeLast() }
@@ -74,6 +81,7 @@ package enum Source: Sendable, Hashable, CustomStringConvertible {
     case .http(let host, let port): "http://\(Self.authority(host, port))"
     case .https(let host, let port): "https://\(Self.authority(host, port))"
     case .standardInput: "stdin"
+    case .log(let url): Target.withoutSecrets(url)
     }
   }
 

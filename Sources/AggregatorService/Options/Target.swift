@@ -11,10 +11,14 @@ package enum Target: Sendable, Hashable, CustomStringConvertible {
   case http(url: String)
   /// NDJSON files in this folder.
   case files(folder: String)
+  /// A distributed log, by the URL that its engine understands, which may hold a password.
+  case log(url: String)
   /// Standard output, one message a line.
   case standardOutput
 
-  package static let kinds = "sqlite:PATH, postgres://USER@HOST/DATABASE, http(s)://HOST/PATH, file:FOLDER or stdout"
+  package static let kinds =
+    "sqlite:PATH, postgres://USER@HOST/DATABASE, http(s)://HOST/PATH, file:FOLDER, stdout, "
+    + "nats://HOST/STREAM or kafka://BROKER/TOPIC"
 
   /// Reads what ``kinds`` lists.
   package init(_ text: String) throws(ProgramError) {
@@ -52,6 +56,8 @@ package enum Target: Sendable, Hashable, CustomStringConvertible {
         throw ProgramError("this names no server: give \(scheme)://HOST/PATH")
       }
       self = .http(url: text)
+    case _ where LogEngines.isLog(scheme):
+      self = .log(url: text)
     default: throw ProgramError("'\(scheme)' is no known kind of target: give \(Self.kinds)")
     }
   }
@@ -60,13 +66,14 @@ package enum Target: Sendable, Hashable, CustomStringConvertible {
   package var description: String {
     switch self {
     case .sqlite(let path): "sqlite:\(path)"
-    case .postgres(let uri), .http(let uri): Self.withoutSecrets(uri)
+    case .postgres(let uri), .http(let uri), .log(let uri): Self.withoutSecrets(uri)
     case .files(let folder): "file:\(folder)"
     case .standardOutput: "stdout"
     }
   }
 
-  private static func withoutSecrets(_ uri: String) -> String {
+  /// A URL without user, password, parameters and fragment.
+  static func withoutSecrets(_ uri: String) -> String {
     guard let slashes = uri.range(of: "://") else { return String(uri.prefix { $0 != ":" }) }
     let scheme = uri[..<slashes.upperBound]
     let rest = uri[slashes.upperBound...]

@@ -4,9 +4,16 @@ import Synchronization
 
 /// What the admin server shows of the program as it is now.
 struct Outlook: Sendable {
-  let intake: Intake
-  let surroundings: Server.Surroundings
+  let sink: any Sink
+  let journal: Journal?
+  let deadLetters: DeadLetters?
   let current: @Sendable () -> ProgramOptions
+  /// Whether it is about to end.
+  let isDraining: @Sendable () -> Bool
+  /// Messages in memory.
+  let held: @Sendable () -> Int
+  /// Open connections of clients; `nil` where there are no clients.
+  var connections: ConnectionCount?
 
   /// What the program says of itself.
   func program() async -> Overview.Program {
@@ -16,30 +23,30 @@ struct Outlook: Sendable {
       settings: Overview.Settings(
         batchSize: options.batchSize, linger: options.linger, concurrency: options.concurrency,
         capacity: options.capacity))
-    program.state = intake.isClosing ? .draining : .running
-    program.held = surroundings.journal == nil ? intake.storing.held : nil
-    program.connections = surroundings.connections.current
-    if let journal = surroundings.journal {
+    program.state = isDraining() ? .draining : .running
+    program.held = journal == nil ? held() : nil
+    program.connections = connections?.current
+    if let journal = journal {
       let usage = journal.usage
       let now = Int64(Date().timeIntervalSince1970 * 1_000_000)
       program.journal = Overview.Journal(
         messages: usage.messages, bytes: usage.bytes, maximumBytes: journal.maximumBytes,
         oldestSeconds: usage.oldestReceivedAt.map { max(Double(now - $0) / 1e6, 0) } ?? 0)
     }
-    program.deadLetters = try? await surroundings.deadLetters?.counts().values.reduce(0, +)
+    program.deadLetters = try? await deadLetters?.counts().values.reduce(0, +)
     return program
   }
 
   /// Whether it makes sense to send messages now.
   func readiness() async -> Readiness {
-    if intake.isClosing { return .notReady("draining: it is about to end") }
-    if let journal = surroundings.journal {
+    if isDraining() { return .notReady("draining: it is about to end") }
+    if let journal = journal {
       // With a journal a sink that is down is no reason not to send.
       return journal.usage.bytes < journal.maximumBytes
         ? .ready : .notReady("full: the journal has no room (--max-journal)")
     }
-    if intake.storing.held >= current().capacity { return .notReady("full: as many messages are held as may be") }
-    let sink = surroundings.sink
+    if held() >= current().capacity { return .notReady("full: as many messages are held as may be") }
+    let sink = sink
     let problem = await withTaskGroup(of: String?.self) { group in
       group.addTask {
         do {

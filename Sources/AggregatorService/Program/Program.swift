@@ -46,6 +46,7 @@ package struct Program: Sendable {
         case .http(let host, let port), .https(let host, let port):
           try await Server(program: self, host: host, port: port, sink: sink, ledger: ledger).run()
         case .standardInput: try await readLines(sink: sink, ledger: ledger)
+        case .log(let url): try await LogMember(program: self, url: url, sink: sink, ledger: ledger).run()
         }
     } catch {
       try? await sink.close()

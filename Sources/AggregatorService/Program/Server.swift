@@ -39,7 +39,7 @@ struct Server: Sendable {
     try await serve(
       intake,
       Surroundings(
-        sink: sink, journal: journal, deadLetters: try deadLetters ?? journal.map { try DeadLetters(path: $0.path) },
+        journal: journal, deadLetters: try deadLetters ?? journal.map { try DeadLetters(path: $0.path) },
         connections: ConnectionCount()))
     try await journal?.close()
     try await deadLetters?.close()
@@ -48,7 +48,6 @@ struct Server: Sendable {
 
   /// What there is beside the intake.
   struct Surroundings: Sendable {
-    let sink: any Sink
     let journal: Journal?
     let deadLetters: DeadLetters?
     let connections: ConnectionCount
@@ -68,7 +67,11 @@ struct Server: Sendable {
     }
     // They are shut down from the last to the first.
     var services: [any Service] = []
-    if let admin = try adminServer(intake, surroundings, current: { current.withLock { $0 } }) {
+    let outlook = Outlook(
+      sink: sink, journal: surroundings.journal, deadLetters: surroundings.deadLetters,
+      current: { current.withLock { $0 } }, isDraining: { intake.isClosing }, held: { intake.storing.held },
+      connections: surroundings.connections)
+    if let admin = program.adminService(outlook, meters: intake.meters, flush: { try await intake.storing.flush() }) {
       services.append(admin)
     }
     services.append(StoringService(storing: intake.storing))
@@ -95,41 +98,6 @@ struct Server: Sendable {
     } catch {
       throw hasListened.load(ordering: .relaxed)
         ? ProgramError("the server ended: \(error)") : HTTPSource.explain(error, host: host, port: port)
-    }
-  }
-
-  // MARK: What is seen
-
-  private func adminServer(
-    _ intake: Intake, _ surroundings: Surroundings, current: @escaping @Sendable () -> ProgramOptions
-  ) throws -> AdminService? {
-    guard let admin = options.admin, let host = admin.host, let port = admin.port else { return nil }
-    let look = Outlook(intake: intake, surroundings: surroundings, current: current)
-    let server = AdminServer(
-      host: host, port: port,
-      feeds: AdminServer.Feeds(
-        meters: intake.meters, metrics: program.metrics,
-        program: { await look.program() }, readiness: { await look.readiness() },
-        flush: { try await intake.storing.flush() }),
-      logger: logger
-    ) { port in
-      program.console.say("aggregator: to be watched at \(admin.withPort(port))/")
-    }
-    return AdminService(server: server, host: host, port: port)
-  }
-
-  /// Says in words why the admin server could not be started.
-  private struct AdminService: Service {
-    let server: AdminServer
-    let host: String
-    let port: Int
-
-    func run() async throws {
-      do {
-        try await server.run()
-      } catch {
-        throw HTTPSource.explain(error, host: host, port: port, option: "--admin")
-      }
     }
   }
 }

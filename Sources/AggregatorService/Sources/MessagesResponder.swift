@@ -100,27 +100,38 @@ struct MessagesResponder: HTTPResponder {
       } catch let rejection as BodyRejection {
         return Answer.rejected(rejection, stored: stored)
       }
-      if messages.count > intake.capacity {
-        return Answer.tooMany(messages.count, capacity: intake.capacity, stored: stored)
+      // Lines may be more than can be held at once; they are stored in parts then, as a body that is too large is.
+      let parts = reader.format == .newlineDelimited ? intake.parts(of: messages) : [messages[...]]
+      for part in parts {
+        if part.count > intake.capacity {
+          return Answer.tooMany(part.count, capacity: intake.capacity, stored: stored)
+        }
+        switch await intake.store(Array(part), in: stream, acknowledge: acknowledge) {
+        case .stored: break
+        case .journaled: isJournaled = true
+        case let outcome: return answer(outcome, stored: stored, stream)
+        }
+        stored += part.count
       }
-      switch await intake.store(messages, in: stream, acknowledge: acknowledge) {
-      case .stored: break
-      case .journaled: isJournaled = true
-      case .full(let why):
-        return Answer.unavailable(why, stored: stored, retryAfter: intake.retryAfter(stream))
-      case .closing: return Answer.closing(stored: stored)
-      case .failed:
-        return Answer.unavailable("storing failed, the aggregator's log says why", stored: stored, retryAfter: 2)
-      case .refused: return Answer.refused(stored: stored)
-      case .buried: return Answer.buried(stored: stored)
-      }
-      stored += messages.count
     }
     if stored == 0, reader.format == .newlineDelimited {
       return Answer.malformed(MessageSyntaxError(line: 1, column: 1, reason: "the body is empty"), stored: 0)
     }
     guard isJournaled else { return Answer.stored(stored) }
     return Answer.accepted(stored, asAsked: preference.respondsAsync)
+  }
+
+  /// The answer to a request that could not be stored.
+  private func answer(_ outcome: Outcome, stored: Int, _ stream: StreamName) -> Response {
+    switch outcome {
+    case .stored, .journaled: Answer.stored(stored)
+    case .full(let why): Answer.unavailable(why, stored: stored, retryAfter: intake.retryAfter(stream))
+    case .closing: Answer.closing(stored: stored)
+    case .failed:
+      Answer.unavailable("storing failed, the aggregator's log says why", stored: stored, retryAfter: 2)
+    case .refused: Answer.refused(stored: stored)
+    case .buried: Answer.buried(stored: stored)
+    }
   }
 
   /// The format that a media type stands for, whatever its parameters.

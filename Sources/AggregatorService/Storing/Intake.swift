@@ -23,6 +23,15 @@ final class Intake: Sendable {
   /// The most messages of a request.
   var capacity: Int { currentCapacity.load(ordering: .relaxed) }
 
+  /// The parts in which lines are stored: one, unless they are more than can be held.
+  func parts(of messages: [Message]) -> [ArraySlice<Message>] {
+    let capacity = capacity
+    guard messages.count > capacity else { return [messages[...]] }
+    // A quarter leaves room for others.
+    let part = max(capacity / 4, 1)
+    return stride(from: 0, to: messages.count, by: part).map { messages[$0..<min($0 + part, messages.count)] }
+  }
+
   /// Changes what can be changed while it runs.
   func reconfigure(_ options: ProgramOptions) throws {
     try storing.reconfigure(options)

@@ -25,6 +25,8 @@ package enum SinkFactory {
       return try FileSink(
         folder: folder, rotationSize: options.rotationSize, rotationTime: options.rotationTime,
         compresses: options.compressesFiles)
+    case .log(let url):
+      return try LogEngines.engine(for: url).sink(url, options, logger)
     case .standardOutput:
       return StandardOutputSink()
     case .postgres(let uri):
