@@ -1,6 +1,7 @@
 import AggregatorStorage
 import CNATS
 import Dispatch
+import Logging
 import Synchronization
 
 extension JetStreamConsumer {
@@ -45,13 +46,17 @@ extension JetStreamConsumer {
   }
 
   private func ask() {
-    let connection = state.withLock { $0.connection }
-    let found = connection.flatMap { connection in
-      connection.isConnected ? try? plan.find(connection) : nil
-    }
-    state.withLock { state in
-      state.isAsking = false
-      if let found { state.behind = found.behind }
+    defer { state.withLock { $0.isAsking = false } }
+    guard let connection = state.withLock({ $0.connection }), connection.isConnected else { return }
+    do {
+      let found = try plan.find(connection)
+      state.withLock { state in
+        state.behind = found?.behind ?? state.behind
+        state.missingSince = found == nil ? state.missingSince ?? .now : nil
+      }
+    } catch {
+      // Who fetches finds out what it is, and tells.
+      logger.debug("the state of the consumer is not known", metadata: ["error": "\(error)"])
     }
   }
 }

@@ -110,6 +110,8 @@ package final class JetStreamConsumer: LogConsumer {
       let most = state.withLock { max(1, min(limit, Self.fetchedBytes / max($0.averageSize, 1))) }
       do {
         let deliveries = try subscription.fetch(atMost: most, within: 1_000)
+        // A server does not always say of a consumer that is gone that it is.
+        if deliveries.isEmpty, state.withLock({ $0.missingSince != nil }) { try checkStillThere(subscription) }
         return (deliveries, "nats/\(plan.stream)/\(subscription.streamCreatedAt)")
       } catch {
         try checkStillThere(subscription)
@@ -184,7 +186,6 @@ package final class JetStreamConsumer: LogConsumer {
   private func works() {
     let worksAgain = state.withLock { state in
       defer { state.isFailing = false }
-      state.missingSince = nil
       return state.isFailing
     }
     if worksAgain { logger.notice("taking messages works again", metadata: ["address": "\(address)"]) }
