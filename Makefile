@@ -17,11 +17,15 @@ run: tools
 	@exec "$$(swift build -c release --show-bin-path)/aggregator" --from $(FROM) --to $(TO)
 
 # All tests; those of the program start the program. The long ones run by themselves, so that the others are not kept waiting.
+# Those that start servers and programs are few at a time: on two cores all of them at once would starve each other.
 long = CoreSimulation|Exhaustive
+few = --experimental-maximum-parallelization-width 4
 test: export ENGINES = nats,kafka
 test: tools test-tools
 	swift build --build-tests
-	swift test --skip-build --skip '$(long)'
+	swift test --skip-build --filter '^BatchingTests' --skip '$(long)'
+	swift test --skip-build --skip '^BatchingTests' --skip TortureTests $(few)
+	swift test --skip-build --filter TortureTests --no-parallel
 	swift test --skip-build --filter '$(long)'
 
 # The tests of Kafka, on librdkafka's mock cluster; on a real one: make test-kafka KAFKA_BOOTSTRAP=host:9092

@@ -16,6 +16,7 @@ struct SampleValue: Sendable, CustomTestStringConvertible {
     "from": ("http://127.0.0.1:1", "http://127.0.0.1:2", "ftp://x", "'ftp' is no known kind of source"),
     "to": ("sqlite:a.db", "sqlite:b.db", "mongo:x", "'mongo' is no known kind of target"),
     "stream": ("orders", "clicks", "Orders", "'Orders' is no name of a stream"),
+    "key-field": ("account", "key", "", "'' is no name of a field"),
     "id-field": ("id", "key", "", "'' is no name of a field"),
     "max-streams": ("7", "8", "0", "'0' is no count: give a whole number, 1 to 100000"),
     "batch-size": ("7", "8", "1e3", "'1e3' is no count: give a whole number, 1 to 1000000"),

@@ -5,7 +5,9 @@ import Logging
 import PostgresClient
 
 extension SinkFixture {
-  static let postgres = SinkFixture(name: "PostgreSQL", keepsIdentities: true, keepsLineBreaks: true) {
+  static let postgres = SinkFixture(
+    name: "PostgreSQL", keepsIdentities: true, keepsLineBreaks: true, linesUpBatches: false
+  ) {
     try await PostgresPlace()
   }
 }

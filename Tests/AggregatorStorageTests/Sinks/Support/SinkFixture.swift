@@ -30,6 +30,9 @@ struct SinkFixture: Sendable, CustomTestStringConvertible {
   var keepsLineBreaks = false
   /// Whether `stored` of a stream has no messages of others.
   var keepsStreamsApart = true
+  /// Whether batches of one stream that are written at the same time lie one behind the other; with several connections they may
+  /// be interleaved, each in its order.
+  var linesUpBatches = true
   /// Whether ``SinkPlace/obstruct(_:)`` can do what it says.
   var canFail = true
   var make: @Sendable () async throws -> any SinkPlace
