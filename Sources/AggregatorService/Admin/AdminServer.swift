@@ -72,7 +72,7 @@ package struct AdminServer: Service {
   /// Serves until a graceful shutdown or its cancellation.
   package func run() async throws {
     let onListening = onListening
-    let limits = ConnectionLimits(header: .seconds(10), body: .seconds(10), part: 1 << 16)
+    let limits = ConnectionLimits(connections: 1_000, header: .seconds(10), body: .seconds(10), part: 1 << 16)
     let count = ConnectionCount()
     let application = Application(
       responder: AdminResponder(

@@ -126,6 +126,11 @@ enum Answer {
 
   // MARK: Ours
 
+  /// The body of a 503, which the connection's handler writes by itself.
+  static func tooManyConnections(limit: Int) -> String {
+    "{\"error\":\"there are \(limit) connections already, as many as may be (--max-connections); use fewer, or come again later\"}\n"
+  }
+
   static func unavailable(_ why: String, stored: Int = 0, closes: Bool = false, retryAfter: Int = 1) -> Response {
     error(
       .serviceUnavailable, "\(why); \(rest(stored)), send \(stored == 0 ? "it" : "the others") again later",

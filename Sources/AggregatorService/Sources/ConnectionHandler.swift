@@ -9,13 +9,17 @@ final class ConnectionCount: Sendable {
 
   var current: Int { count.load(ordering: .relaxed) }
 
-  func add(_ difference: Int) {
-    count.add(difference, ordering: .relaxed)
+  /// Returns how many there are then.
+  @discardableResult
+  func add(_ difference: Int) -> Int {
+    count.add(difference, ordering: .relaxed).newValue
   }
 }
 
-/// How long a client may take.
+/// How many clients there may be, and how long each may take.
 struct ConnectionLimits: Sendable {
+  /// Open connections; a request on one more is answered 503, and the connection closed.
+  var connections = Int.max
   /// From the connection to the whole head of its first request.
   ///
   /// The heads of later requests have the idle time of the connection.
@@ -37,6 +41,7 @@ struct ConnectionLimits: Sendable {
 ///   sending half is closed, and the rest a moment later.
 /// - A client that is slow to send is cut: without a word before its first head is whole, with 408 in a body. Time in which
 ///   nobody reads, because what came before is being stored, does not count.
+/// - A connection beyond the limit is answered 503 at its first request.
 /// - A client that is slow to send its request cannot hold up the end: when the server stops, it has a moment to finish.
 final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPRequestPart
@@ -50,6 +55,8 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   private let limits: ConnectionLimits
   private let count: ConnectionCount
 
+  /// Whether there were as many connections as may be when it came.
+  private var isSurplus = false
   private var isReadingRequest = false
   private var hasAnswered = false
   private var closesAfterAnswer = false
@@ -69,7 +76,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   // MARK: The connection
 
   func channelActive(context: ChannelHandlerContext) {
-    count.add(1)
+    isSurplus = count.add(1) > limits.connections
     let channel = context.channel
     headTimer = context.eventLoop.scheduleTask(in: limits.header) { channel.close(promise: nil) }
     context.fireChannelActive()
@@ -99,6 +106,10 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
       isReadingRequest = true
       hasAnswered = false
       bodyBytes = 0
+      if isSurplus {
+        answer(.serviceUnavailable, Answer.tooManyConnections(limit: limits.connections), [.retryAfter: "1"], context)
+        return
+      }
     case .body(let bytes):
       bodyBytes += bytes.readableBytes
       if bodyBytes >= limits.part, bodyTimer != nil {
@@ -139,13 +150,20 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
       context.close(promise: nil)
       return
     }
-    let text = ByteBuffer(string: Answer.bodyTooSlow(within: limits.body.nanoseconds / 1_000_000_000))
-    let head = HTTPResponse(
-      status: .requestTimeout,
-      headerFields: [
-        .contentType: "application/json", .contentLength: "\(text.readableBytes)", .connection: "close",
-      ])
-    for part in [HTTPResponsePart.head(head), .body(text), .end(nil)] {
+    answer(.requestTimeout, Answer.bodyTooSlow(within: limits.body.nanoseconds / 1_000_000_000), [:], context)
+  }
+
+  /// Answers in place of the responder, and closes the connection.
+  private func answer(
+    _ status: HTTPResponse.Status, _ text: String, _ fields: HTTPFields, _ context: ChannelHandlerContext
+  ) {
+    let body = ByteBuffer(string: text)
+    var fields = fields
+    fields[.contentType] = "application/json"
+    fields[.contentLength] = "\(body.readableBytes)"
+    fields[.connection] = "close"
+    let head = HTTPResponse(status: status, headerFields: fields)
+    for part in [HTTPResponsePart.head(head), .body(body), .end(nil)] {
       write(context: context, data: wrapOutboundOut(part), promise: nil)
     }
   }

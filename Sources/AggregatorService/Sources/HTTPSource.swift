@@ -38,7 +38,8 @@ struct HTTPSource {
 
   private func server() throws(ProgramError) -> HTTPServerBuilder {
     let limits = ConnectionLimits(
-      header: options.headerTimeout.timeAmount, body: options.bodyTimeout.timeAmount, part: options.maximumBody)
+      connections: options.maximumConnections, header: options.headerTimeout.timeAmount,
+      body: options.bodyTimeout.timeAmount, part: options.maximumBody)
     let connections = connections
     let http = HTTPServerBuilder.http1(
       configuration: .init(

@@ -110,6 +110,7 @@ final class LogDelivery: Sendable {
   }
 
   private func write(_ messages: [Message], to stream: StreamName, trigger: Trigger, attempt: Int) async throws {
+    if attempt == 1, trigger != .split { observer.accepted(stream: stream, messages: messages.count) }
     observer.batchBegan(
       stream: stream, messages: messages.count, trigger: trigger, attempt: attempt,
       oldestReceivedAt: messages[0].receivedAt)

@@ -43,6 +43,30 @@ struct ConnectionHandlerTests {
     #expect(count.current == 0)
   }
 
+  @Test func `a request on a connection too many is answered 503, and the connection closed`() throws {
+    let limits = ConnectionLimits(connections: 1, header: .seconds(10), body: .seconds(30), part: 1_000)
+    func connect() throws -> EmbeddedChannel {
+      let channel = EmbeddedChannel(handler: ConnectionHandler(limits: limits, count: count))
+      try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+      return channel
+    }
+    let first = try connect()
+    let second = try connect()
+    try receive(head, .end(nil), on: second)
+    let answer = try #require(try answer(second))
+    #expect(answer == (503, true))
+    #expect(try second.readInbound(as: HTTPRequestPart.self) == nil)
+    second.embeddedEventLoop.advanceTime(by: .seconds(2))
+    #expect(!second.isActive)
+    // The one that was there is served, and when it is gone there is room for another.
+    try receive(head, .end(nil), on: first)
+    #expect(try first.readInbound(as: HTTPRequestPart.self) != nil)
+    _ = try first.finish()
+    let third = try connect()
+    try receive(head, .end(nil), on: third)
+    #expect(try third.readInbound(as: HTTPRequestPart.self) != nil)
+  }
+
   @Test func `a head that does not come in time ends the connection, one that does is served`() throws {
     let slow = try connect()
     slow.embeddedEventLoop.advanceTime(by: .milliseconds(9_999))
