@@ -217,8 +217,8 @@ if engines.contains("nats") {
       ]
     ),
   ]
-  for target in package.targets where target.name == "aggregator" {
-    target.dependencies.append("NATSLog")
+  for target in package.targets where ["aggregator", "TortureTests"].contains(target.name) {
+    if target.name == "aggregator" { target.dependencies.append("NATSLog") }
     target.swiftSettings = (target.swiftSettings ?? []) + [.define("NATS")]
   }
 }

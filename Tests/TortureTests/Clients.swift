@@ -20,9 +20,12 @@ final class Clients: Sendable {
   private let isStopping = Atomic(false)
   private let acknowledged = Mutex(Acknowledged())
   private let prefersAsync: Bool
+  private let prefix: String
 
-  init(port: Int, prefersAsync: Bool = false) {
+  /// Makes clients of the program at `port`, whose messages have identities that begin with `prefix`.
+  init(port: Int, prefersAsync: Bool = false, prefix: String = "") {
     self.port = port
+    self.prefix = prefix
     self.prefersAsync = prefersAsync
   }
 
@@ -58,7 +61,7 @@ final class Clients: Sendable {
   private func post(_ client: Int, to stream: String, _ http: HTTPClient) async throws {
     var number = 0
     while !isStopping.load(ordering: .relaxed) {
-      let identity = "\(client)-\(number)"
+      let identity = "\(prefix)\(client)-\(number)"
       // Some requests have several messages, which are stored together.
       let count = number % 7 == 0 ? 3 : 1
       let messages = (0..<count).map { #"{"client":\#(client),"number":\#(number),"part":\#($0)}"# }

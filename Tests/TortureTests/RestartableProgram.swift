@@ -10,10 +10,10 @@ final class RestartableProgram: Sendable {
   private let process = Mutex<Process?>(nil)
   private let starts = Atomic(0)
 
-  /// Makes one that is not started yet; `arguments` are all but `--from`.
-  init(_ arguments: [String]) throws {
+  /// Makes one that is not started yet; `arguments` are all but `--from`, which is a port of its own if nothing else is said.
+  init(_ arguments: [String], from source: String? = nil) throws {
     port = try Self.freePort()
-    self.arguments = arguments
+    self.arguments = ["--from", source ?? "http://127.0.0.1:\(port)"] + arguments
     folder = try TemporaryFolder()
   }
 
@@ -50,7 +50,7 @@ final class RestartableProgram: Sendable {
     started.executableURL =
       ProcessInfo.processInfo.environment["AGGREGATOR_PROGRAM"].map { URL(fileURLWithPath: $0) }
       ?? beside.appendingPathComponent("aggregator")
-    started.arguments = ["--from", "http://127.0.0.1:\(port)"] + arguments
+    started.arguments = arguments
     started.environment = ProcessInfo.processInfo.environment.merging(
       ["SWIFT_BACKTRACE": "enable=no", "AGGREGATOR_ADMIN": "none"]) { $1 }
     started.standardInput = FileHandle.nullDevice
@@ -60,7 +60,7 @@ final class RestartableProgram: Sendable {
     process.withLock { $0 = started }
     try await eventually("the program listens") {
       guard started.isRunning else { throw NotInTime(description: "the program ended: \(Self.text(errors))") }
-      return Self.text(errors).contains("taking messages at")
+      return Self.text(errors).contains("taking messages ")
     }
   }
 

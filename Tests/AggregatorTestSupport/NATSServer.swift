@@ -1,17 +1,15 @@
-import AggregatorTestSupport
 import Foundation
-import NATSLog
 import Synchronization
 
 /// A server of NATS with JetStream on loopback, which the test starts, kills and starts again.
-final class NATSServer: Sendable {
-  let name: String
-  let port: Int
+package final class NATSServer: Sendable {
+  package let name: String
+  package let port: Int
   private let folder: TemporaryFolder
   private let arguments: [String]
   private let process = Mutex<Process?>(nil)
 
-  init(name: String = "n1", port: Int, folder: TemporaryFolder, more: [String] = []) throws {
+  package init(name: String = "n1", port: Int, folder: TemporaryFolder, more: [String] = []) throws {
     self.name = name
     self.port = port
     self.folder = folder
@@ -28,7 +26,7 @@ final class NATSServer: Sendable {
     if let process = process.withLock({ $0 }), process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) }
   }
 
-  func start() throws {
+  package func start() throws {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/sbin/nats-server")
     process.arguments = arguments
@@ -39,23 +37,23 @@ final class NATSServer: Sendable {
   }
 
   /// Ends it as a power failure does, and waits until it is gone.
-  func kill() async throws {
+  package func kill() async throws {
     guard let process = process.withLock({ $0.take() }) else { return }
     Foundation.kill(process.processIdentifier, SIGKILL)
     try await eventually("\(name) is gone") { !process.isRunning }
   }
 
-  var log: String {
+  package var log: String {
     (try? String(contentsOfFile: folder.file("\(name).log"), encoding: .utf8)) ?? ""
   }
 }
 
 /// Servers that belong together, or one alone.
-final class NATSCluster: Sendable {
-  let servers: [NATSServer]
+package final class NATSCluster: Sendable {
+  package let servers: [NATSServer]
   private let folder: TemporaryFolder
 
-  init(_ count: Int, more: [String] = []) async throws {
+  package init(_ count: Int, more: [String] = []) async throws {
     let folder = try TemporaryFolder()
     let ports = try freePorts(count * 2)
     let routes = ports.suffix(count).map { "nats://127.0.0.1:\($0)" }
@@ -69,14 +67,12 @@ final class NATSCluster: Sendable {
     self.folder = folder
   }
 
-  func address(_ rest: String, user: String = "") throws -> NATSAddress {
-    let hosts = servers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
-    return try NATSAddress("nats://\(user)\(hosts)\(rest)")
-  }
+  /// Their addresses, with commas between them.
+  package var hosts: String { servers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",") }
 }
 
 /// Ports that nobody listens on now.
-func freePorts(_ count: Int) throws -> [Int] {
+package func freePorts(_ count: Int) throws -> [Int] {
   var sockets: [Int32] = []
   defer { for socket in sockets { close(socket) } }
   return try (0..<count).map { _ in
