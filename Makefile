@@ -19,12 +19,13 @@ run: tools
 # All tests; those of the program start the program. The long ones run by themselves, so that the others are not kept waiting.
 # Those that start servers and programs are few at a time: on two cores all of them at once would starve each other.
 long = CoreSimulation|Exhaustive
-few = --experimental-maximum-parallelization-width 4
+few = --experimental-maximum-parallelization-width
 test: export ENGINES = nats,kafka
 test: tools test-tools
 	swift build --build-tests
 	swift test --skip-build --filter '^BatchingTests' --skip '$(long)'
-	swift test --skip-build --skip '^BatchingTests' --skip TortureTests $(few)
+	swift test --skip-build --filter '^Aggregator' $(few) 4
+	swift test --skip-build --filter '^(NATSLog|KafkaLog)Tests' $(few) 2
 	swift test --skip-build --filter TortureTests --no-parallel
 	swift test --skip-build --filter '$(long)'
 

@@ -104,7 +104,8 @@ private let products = "errors 0"  // API key of Produce
   func `An outage is told as one that passes, and then the same messages are stored`() async throws {
     let cluster = try await KafkaCluster()
     let sink = try cluster.sink("message.timeout.ms=1000", "reconnect.backoff.max.ms=200")
-    try await sink.write(numbered(0..<1), to: .messages)
+    // A second is short for the first message where the machine is busy.
+    try await eventually("the sink works") { (try? await sink.write(numbered(0..<1), to: .messages)) != nil }
     try await cluster.command("down 1")
     let error = await #expect(throws: SinkError.self) { try await sink.write(numbered(1..<3), to: .messages) }
     #expect(error?.isRetryable == true)
