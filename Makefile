@@ -16,7 +16,7 @@ run: tools
 	@echo
 	@exec "$$(swift build -c release --show-bin-path)/aggregator" --from $(FROM) --to $(TO)
 
-# All tests; those of the program start the program. The long ones run by themselves, so that the others are not kept waiting.
+# All tests but Kafka's rebalances; those of the program start the program. The long ones run by themselves, so that the others are not kept waiting.
 # Those that start servers and programs are few at a time: on two cores all of them at once would starve each other.
 long = CoreSimulation|Exhaustive
 few = --experimental-maximum-parallelization-width
