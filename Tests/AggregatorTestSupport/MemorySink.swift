@@ -17,7 +17,7 @@ package final class MemorySink: Sink {
     var failuresLeft = 0
     var refused: Set<String> = []
     var isShut = false
-    var waiting: [CheckedContinuation<Void, Never>] = []
+    var waiting: [(bodies: [String], continuation: CheckedContinuation<Void, Never>)] = []
   }
 
   private let state = Mutex(State())
@@ -36,11 +36,13 @@ package final class MemorySink: Sink {
   }
 
   package var waiting: Int { state.withLock { $0.waiting.count } }
+  /// What the writes hold that wait.
+  package var waitingBatches: [[String]] { state.withLock { $0.waiting.map(\.bodies) } }
 
   package func write(_ messages: [Message], to stream: StreamName) async throws {
     await withCheckedContinuation { continuation in
       let goesOn = state.withLock { state in
-        if state.isShut { state.waiting.append(continuation) }
+        if state.isShut { state.waiting.append((messages.map(\.body), continuation)) }
         return !state.isShut
       }
       if goesOn { continuation.resume() }
@@ -95,6 +97,6 @@ package final class MemorySink: Sink {
       defer { state.waiting = [] }
       return state.waiting
     }
-    for continuation in waiting { continuation.resume() }
+    for write in waiting { write.continuation.resume() }
   }
 }

@@ -153,8 +153,11 @@ struct LogPipelineTests {
       $0.concurrency = 2
       $0.capacity = 100
     }
+    var underWay: [String] = []
     try await run(pipeline) {
       try await eventually("writes wait") { sink.waiting == 2 }
+      // Which of them is full depends on how soon it was taken.
+      underWay = sink.waitingBatches.flatMap { $0 }.filter { $0.hasPrefix("a") }
       consumer.lose("a")
       let settled = Task { try await pipeline.settled([LogPartition("a")]) }
       sink.open()
@@ -162,7 +165,8 @@ struct LogPipelineTests {
       try await eventually("b is acknowledged") { consumer.acknowledged.filter { $0 >= 30 }.count == 10 }
     }
     // The write that was under way, and no other of it.
-    #expect(stored.filter { $0.hasPrefix("a") } == bodies("a", 10))
+    #expect(!underWay.isEmpty && underWay.count <= 10)
+    #expect(stored.filter { $0.hasPrefix("a") } == underWay)
     #expect(consumer.givenBack.isEmpty)
   }
 
