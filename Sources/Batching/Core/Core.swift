@@ -29,6 +29,8 @@ final class Core<Message: Sendable>: Sendable {
   let metrics: MetricsPublisher?
   /// `nil` when handler calls are not traced.
   let spans: HandlerSpans?
+  /// Whether nothing is around a handler call.
+  let callsAreBare: Bool
 
   @usableFromInline
   init(
@@ -70,6 +72,7 @@ final class Core<Message: Sendable>: Sendable {
     reporter = Reporter(name: name, logger: logger)
     metrics = MetricsPublisher(
       aggregator: name, batchSize: configuration.batchSize, factory: MetricsSystem.factory)
+    callsAreBare = configuration.handlerTimeout == nil && spans == nil && adapter == nil && metrics == nil
   }
 
   /// A machine without a handler, for who takes the batches himself.
@@ -92,6 +95,7 @@ final class Core<Message: Sendable>: Sendable {
       onSettled: nil, grouping: nil)
     reporter = Reporter(name: "", logger: nil)
     metrics = nil
+    callsAreBare = true
   }
 
   deinit {

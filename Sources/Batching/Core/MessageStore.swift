@@ -14,7 +14,8 @@ struct MessageStore<Message: Sendable>: Sendable {
   let mover: MessageMover<Message>
 
   // All that names `Stored` is in functions of its own that are not inlined: the metadata of that type is looked up at run
-  // time, and the compiler would look it up on the way of bare messages too.
+  // time, and the compiler would look it up on the way of bare messages too. What is on that way is inlined, or this type's
+  // own metadata would be.
 
   /// About how many bytes a slot has.
   var stride: Int { MemoryLayout<Message>.stride }
@@ -68,6 +69,7 @@ struct MessageStore<Message: Sendable>: Sendable {
 
   /// Moves messages out of a range of slots, into the memory of `spare` where it can; the contexts are `nil` where none are
   /// kept.
+  @inline(__always)
   func take(
     _ range: Range<Int>, of base: UnsafeMutableRawPointer, spare: inout [Message]
   ) -> ([Message], contexts: [ServiceContext?]?) {
@@ -75,6 +77,7 @@ struct MessageStore<Message: Sendable>: Sendable {
   }
 
   /// Moves messages out of a chain of nodes.
+  @inline(__always)
   func take(
     _ taken: TakenLane, spare: inout [Message]
   ) -> ([Message], contexts: [ServiceContext?]?) {

@@ -7,7 +7,13 @@ struct TimeSource: Sendable {
 
   init(_ clock: some Clock<Duration>) {
     let origin = clock.now
-    now = { origin.duration(to: clock.now) }
+    if clock is ContinuousClock {
+      // The usual one, without the way through its protocol each time.
+      let origin = ContinuousClock.now
+      now = { origin.duration(to: ContinuousClock.now) }
+    } else {
+      now = { origin.duration(to: clock.now) }
+    }
     sleepUntil = { try await clock.sleep(until: origin.advanced(by: $0), tolerance: nil) }
   }
 

@@ -15,7 +15,7 @@ enum Wake: Hashable, Sendable {
 
 /// What the shell does for the machine once the lock is released: resume those who wait, and let go of what is a user's.
 ///
-/// The usual event wakes nobody or one, and the array stays the shared empty one.
+/// The usual event wakes nobody or one, and costs no array.
 @usableFromInline
 struct Effects<Waiter> {
   struct Resumption {
@@ -23,22 +23,31 @@ struct Effects<Waiter> {
     var wake: Wake
   }
 
-  private(set) var first: Resumption?
-  private(set) var others: [Resumption] = []
+  private final class More {
+    var resumptions: [Resumption] = []
+    var released: [AnyObject] = []
+  }
 
-  /// Objects whose end may run a user's code.
+  private(set) var first: Resumption?
+  /// An object whose end may run a user's code.
   private var released: AnyObject?
-  private var moreReleased: [AnyObject] = []
+  private var more: More?
+
+  /// Those to be resumed after the first.
+  var others: [Resumption] { more?.resumptions ?? [] }
 
   mutating func letGo(_ object: AnyObject) {
-    if released == nil { released = object } else { moreReleased.append(object) }
+    if released == nil { released = object } else { withMore { $0.released.append(object) } }
   }
 
   mutating func resume(_ waiter: Waiter, _ wake: Wake) {
-    if first == nil {
-      first = Resumption(waiter: waiter, wake: wake)
-    } else {
-      others.append(Resumption(waiter: waiter, wake: wake))
-    }
+    let resumption = Resumption(waiter: waiter, wake: wake)
+    if first == nil { first = resumption } else { withMore { $0.resumptions.append(resumption) } }
+  }
+
+  private mutating func withMore(_ body: (More) -> Void) {
+    let more = more ?? More()
+    self.more = more
+    body(more)
   }
 }
