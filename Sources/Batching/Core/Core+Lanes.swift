@@ -21,10 +21,13 @@ extension Core {
     var order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
     // The array of the batch before, for the next one, if the handler has let go of it.
     var spare: [Message] = []
+    // Batches since it was suspended, as in `takeBatches`.
+    var streak = 0
     while true {
       let isPublished = publish()
       switch order {
       case .take(let taken):
+        streak += 1
         var (batch, annotations) = unpack(taken, spare: &spare)
         var emptied: Chain? = taken.chain
         if taken.count * store.stride > Self.smallSegment { giveBack(&emptied) }
@@ -72,7 +75,15 @@ extension Core {
         order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
       case .park where !isPublished:
         order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
+      case .park where streak > 1:
+        streak = 1
+        let rung = bell.count
+        order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
+        guard case .park = order else { continue }
+        bell.wait(since: rung)
+        order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
       case .park:
+        streak = 0
         let wasWoken = await park { $0.laneWorkerParks($1) }
         order = ask { $0.laneWorkerLooks(wasWoken: wasWoken, &$1) }
       case .leave:

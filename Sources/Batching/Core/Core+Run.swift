@@ -108,12 +108,13 @@ extension Core {
     var order = machine.withLock { $0.workerLooks(wasWoken: false) }
     // The array of the batch before, for the next one, if the handler has let go of it.
     var spare: [Message] = []
-    var looks = 0
+    // Batches since it was suspended; one it may have been woken for.
+    var streak = 0
     while true {
       let isPublished = publish()
       switch order {
       case .take(let taken):
-        looks = 0
+        streak += 1
         var (batch, annotations) = unpack(taken, spare: &spare)
         // A small segment waits for the next visit to the lock; what could be much memory is not held up by the handler.
         var emptied: Segment? = taken.segment
@@ -144,11 +145,16 @@ extension Core {
       case .park where !isPublished:
         // Who parks might be the last for long, so the rest is not left to the next; but a batch comes first.
         order = machine.withLock { $0.workerLooks(wasWoken: false) }
-      case .park where looks < looksBeforeParking:
-        looks += 1
-        SpinLock.stayAway()
+      case .park where streak > 1:
+        // One batch came after the other, so the next may be near: not at the price of a suspension for each.
+        streak = 1
+        let rung = bell.count
+        order = machine.withLock { $0.workerLooks(wasWoken: false) }
+        guard case .park = order else { continue }
+        bell.wait(since: rung)
         order = machine.withLock { $0.workerLooks(wasWoken: false) }
       case .park:
+        streak = 0
         let wasWoken = await park { $0.workerParks($1) }
         order = machine.withLock { $0.workerLooks(wasWoken: wasWoken) }
       case .leave:
@@ -160,13 +166,6 @@ extension Core {
       }
     }
   }
-
-  /// How often a slot that finds nothing to do looks again, a microsecond or two apart, before it suspends.
-  ///
-  /// One that sleeps leaves its thread to one more sender, and is woken behind all of those that are ready to run: they fill
-  /// the room there is, and from then on each message costs a suspension. It looks only where batches are quickly filled, for
-  /// while a large one is, it would only take the lock's line away from who fills it. The number is measured.
-  private var looksBeforeParking: Int { batchesAreQuick ? 6 : 0 }
 
   /// What a segment has at most in bytes if it is not given back at once: memory that a handler call holds twice.
   static var smallSegment: Int { 4096 }

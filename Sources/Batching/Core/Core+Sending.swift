@@ -117,10 +117,7 @@ extension Core {
   ///
   /// That is so while a batch is a matter of a microsecond. With larger ones the looking is in vain, and one resumption
   /// serves many messages anyway.
-  private var looksForRoom: Bool { overflow == .suspend && weight == nil && batchesAreQuick }
-
-  /// Whether a batch is a matter of a microsecond or two for who fills it.
-  var batchesAreQuick: Bool { batchSize <= 64 }
+  private var looksForRoom: Bool { overflow == .suspend && weight == nil && batchSize <= 64 }
 
   /// Sends a message that found no room a moment ago, or that has to be weighed.
   @usableFromInline

@@ -12,6 +12,8 @@ typealias Continuation = UnsafeContinuation<Wake, Never>
 @usableFromInline
 final class Core<Message: Sendable>: Sendable {
   @usableFromInline let machine: Guarded<Machine<Continuation>>
+  /// Rings when a batch is due.
+  let bell = Bell()
   let time: TimeSource
   @usableFromInline let weight: (@Sendable (Message) -> Int)?
   @usableFromInline let keepsContexts: Bool
@@ -172,6 +174,7 @@ extension Core {
 
   @inline(__always)
   private func perform(_ effects: Effects<Continuation>) {
+    if effects.batchIsDue { bell.ring() }
     guard let first = effects.first else { return }
     first.waiter.resume(returning: first.wake)
     for other in effects.others { other.waiter.resume(returning: other.wake) }

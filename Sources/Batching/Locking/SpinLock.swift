@@ -57,10 +57,13 @@ struct SpinLock: ~Copyable {
   }
 
   /// Lets a microsecond or two pass, away from the lock's cache line: looking at it would take it from the owner each time.
+  static func stayAway() { stayAway(looks: spins) }
+
+  /// The same for a time of choice: four looks are a nanosecond or so.
   ///
   /// (A local would do to look at, were it not that the optimiser removes it, and the waiting with it.)
-  static func stayAway() {
-    for _ in 0..<spins { _ = elsewhere.load(ordering: .relaxed) }
+  static func stayAway(looks: Int) {
+    for _ in 0..<looks { _ = elsewhere.load(ordering: .relaxed) }
   }
 
   /// How many looks that takes.

@@ -28,6 +28,8 @@ struct Effects<Waiter> {
     var released: [AnyObject] = []
   }
 
+  /// Whether slots that look out for a batch have to be told of one.
+  var batchIsDue = false
   private(set) var first: Resumption?
   /// An object whose end may run a user's code.
   private var released: AnyObject?

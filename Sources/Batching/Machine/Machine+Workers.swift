@@ -40,6 +40,7 @@ extension Machine {
   /// Wakes as many parked workers as there are due batches that nobody is on the way to.
   mutating func wakeWorkers(_ effects: inout Effects<Waiter>) {
     let due = settings.isKeyed ? lanes.ready.count : ready.count + (open?.due != nil ? 1 : 0)
+    if due > 0 { effects.batchIsDue = true }
     while workers.waking < due, let waiter = workers.parked.popLast() {
       workers.waking += 1
       effects.resume(waiter, .look)
