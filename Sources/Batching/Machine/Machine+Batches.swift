@@ -24,7 +24,9 @@ extension Machine {
   ///
   /// There must be none.
   mutating func begin(at now: Duration) {
-    let segment = pool.take() ?? Segment(atMost: settings.batchSize, layout: layout, tagged: settings.isTagged)
+    let used = pool.take()
+    used?.claim(layout)
+    let segment = used ?? Segment(atMost: settings.batchSize, layout: layout, tagged: settings.isTagged)
     epochs.retain(epochs.current)
     open = OpenBatch(segment: segment, epoch: epochs.current, began: now, deadline: now + settings.linger)
     slots.base = segment.base
