@@ -79,7 +79,7 @@ adaptation: tools
 torture: tools test-tools
 	swift build -c release --product aggregator
 	swift build --build-tests
-	TORTURE=full AGGREGATOR_PROGRAM="$$(swift build -c release --show-bin-path)/aggregator" \
+	TORTURE=full TORTURE_PROGRAM="$$(swift build -c release --show-bin-path)/aggregator" \
 	  swift test --skip-build --filter TortureTests
 
 # Looks for bodies that the program's reader cannot bear; an hour: make fuzz SECONDS=3600
