@@ -80,7 +80,7 @@ torture: tools test-tools
 	swift build -c release --product aggregator
 	swift build --build-tests
 	TORTURE=full TORTURE_PROGRAM="$$(swift build -c release --show-bin-path)/aggregator" \
-	  swift test --skip-build --filter TortureTests
+	  swift test --skip-build --filter TortureTests --no-parallel
 
 # Looks for bodies that the program's reader cannot bear; an hour: make fuzz SECONDS=3600
 fuzz: tools
