@@ -62,11 +62,14 @@ bench: tools
 	scripts/peers.sh
 	swift run -c release --package-path Benchmarks Suite $(BENCH)
 
-# The program on SQLite under real clients: single messages against batch size 1, and bodies of a thousand lines.
+# The program on SQLite and on PostgreSQL under real clients: single messages against batch size 1, and bodies of a thousand lines.
+# Ten minutes a part, into the page: make load SECONDS=600 LOAD='--write docs/speed-of-the-program.md'; others: docs/speed-of-the-program.md
+load: SECONDS = 10
 load: tools
-	@scripts/install.sh sqlite3
+	@scripts/install.sh sqlite3 postgresql
 	swift build -c release --product aggregator
-	swift run -c release --package-path Benchmarks Load "$$(swift build -c release --show-bin-path)/aggregator"
+	swift run -c release --package-path Benchmarks Load "$$(swift build -c release --show-bin-path)/aggregator" \
+	  --seconds $(SECONDS) $(LOAD)
 
 # An aggregator with an AdaptationPolicy before a backend whose knee moves; draws Benchmarks/plots/adaptation.svg. 75 seconds.
 adaptation: tools
@@ -76,8 +79,8 @@ adaptation: tools
 torture: tools test-tools
 	swift build -c release --product aggregator
 	swift build --build-tests
-	TORTURE=full AGGREGATOR_PROGRAM="$$(swift build -c release --show-bin-path)/aggregator" \
-	  swift test --skip-build --filter TortureTests
+	TORTURE=full TORTURE_PROGRAM="$$(swift build -c release --show-bin-path)/aggregator" \
+	  swift test --skip-build --filter TortureTests --no-parallel
 
 # Looks for bodies that the program's reader cannot bear; an hour: make fuzz SECONDS=3600
 fuzz: tools

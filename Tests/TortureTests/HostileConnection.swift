@@ -46,6 +46,15 @@ final class HostileConnection {
   @discardableResult
   func send(_ text: String) -> Bool { send(Array(text.utf8)) }
 
+  /// Whether the program has closed it; what it has answered is thrown away.
+  func isClosed() -> Bool {
+    var buffer = [UInt8](repeating: 0, count: 4_096)
+    while true {
+      let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+      if count <= 0 { return count == 0 || (errno != EAGAIN && errno != EINTR) }
+    }
+  }
+
   /// The status of the answer, once it comes; 0 when the connection is closed without one.
   func status() -> Int {
     var received: [UInt8] = []
@@ -57,5 +66,20 @@ final class HostileConnection {
     }
     guard received.starts(with: "HTTP/1.1 ".utf8) else { return 0 }
     return Int(String(decoding: received[9..<12], as: UTF8.self)) ?? 0
+  }
+}
+
+/// How many files, and so connections, the test may have open.
+enum OpenFiles {
+  /// Raises the limit if it has to; returns whether there may be so many and some more, here and in the program.
+  static func allow(_ count: Int) -> Bool {
+    var limit = rlimit()
+    let wanted = rlim_t(count + 500)
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_max >= wanted else {
+      return false
+    }
+    guard limit.rlim_cur < wanted else { return true }
+    limit.rlim_cur = wanted
+    return setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
   }
 }

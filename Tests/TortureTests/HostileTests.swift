@@ -131,24 +131,34 @@ struct HostileTests {
     }
   }
 
-  @Test func `thousands of half-open connections, and heads that trickle`() async throws {
-    let most = try await beside(["--header-timeout", "2s"]) { port in
+  @Test(
+    .enabled(if: OpenFiles.allow(TortureSize.halfOpenConnections), "the limit of open files is too low (ulimit -Hn)"))
+  func `thousands of half-open connections, and heads and bodies that trickle`() async throws {
+    // Long enough for all of them to be open together.
+    let patience = TortureSize.isFull ? 20 : 4
+    let most = try await beside(["--header-timeout", "\(patience)s", "--body-timeout", "\(patience)s"]) { port in
       await Self.onThread {
-        var connections: [HostileConnection] = []
-        for number in 0..<TortureSize.halfOpenConnections {
-          guard let connection = HostileConnection(port: port) else { continue }
+        var open = (0..<TortureSize.halfOpenConnections).compactMap { number in
+          HostileConnection(port: port).map { (number: number, connection: $0) }
+        }
+        for (number, connection) in open {
           // Some say nothing, some begin a request, some begin a body.
           switch number % 3 {
           case 0: break
           case 1: connection.send("POST /v1/messages HTTP/1.1\r\nHost:")
           default: connection.send(Self.head(length: 1_000) + "[1,")
           }
-          connections.append(connection)
         }
-        for _ in 0..<10 {
-          for connection in connections where connections.count > 0 { connection.send("x") }
-          usleep(200_000)
+        open.removeAll { $0.connection.isClosed() }
+        print("hostile: \(open.count) connections are half open")
+        #expect(open.count == TortureSize.halfOpenConnections)
+        // A byte now and then buys none of them more time.
+        for _ in 0..<(patience + 20) where !open.isEmpty {
+          for (number, connection) in open where number % 3 > 0 { connection.send("1") }
+          usleep(1_000_000)
+          open.removeAll { $0.connection.isClosed() }
         }
+        #expect(open.isEmpty, "\(open.count) have not been cut")
       }
     }
     #expect(most < 1 << 30)

@@ -30,34 +30,12 @@ final class OutageTests {
     var arguments = ["--to", server.uri(database, user: "app"), "--store-timeout", "2s", "--max-backoff", "200ms"]
     if journal { arguments += ["--journal", folder.file("journal.db"), "--answer-timeout", "1s"] }
     let program = try RestartableProgram(arguments)
-    let clients = Clients(port: program.port)
-    try await program.start()
     port.withLock { $0 = program.port }
-    let sending = Task { try await clients.run(8) }
-    do {
-      try await eventually("there is load") { clients.result.identities.count > 20 }
-      try await disturb(server, uri)
-      let before = clients.result.identities.count
-      try await eventually("it goes on, without a restart", within: .seconds(60)) {
-        clients.result.identities.count > before + 20
-      }
-    } catch {
-      sending.cancel()
-      throw error
-    }
-    clients.stop()
-    try await sending.value
-    program.kill(SIGTERM)
-    #expect(try await program.end() == 0, "\(program.errors)")
-    let result = clients.result
-    let stored = try await server.sql("SELECT identity FROM messages", uri: uri)
-    #expect(Set(stored).count == stored.count)
-    let missing = Set(result.identities).subtracting(stored)
-    #expect(missing == [], "\(missing.count) are missing")
     // 202 where there is a journal; never anything else but 200 and 503.
-    #expect(Set(result.statuses.keys).isSubset(of: journal ? [200, 202, 503] : [200, 503]), "\(result.statuses)")
-    #expect(result.slowest < .seconds(15), "an answer took \(result.slowest)")
-    print("outage: \(result.identities.count) acknowledged, statuses \(result.statuses), slowest \(result.slowest)")
+    let result = try await underLoad(program, statuses: journal ? [200, 202, 503] : [200, 503]) { _ in
+      try await disturb(server, uri)
+    }
+    expectOnce(result.identities, in: try await server.sql("SELECT identity FROM messages", uri: uri))
     return result
   }
 

@@ -1,9 +1,5 @@
 import Foundation
 
-struct LoadError: Error, CustomStringConvertible {
-  let description: String
-}
-
 /// A keep-alive connection that never blocks: a request, its answer, the next request.
 ///
 /// Plain sockets and no parser, because the client shares the machine with what it measures and should take little of it.
@@ -103,8 +99,9 @@ struct Request {
   private let messages: Int
 
   static let messageSize = 200
-  private static let start = "{\"id\":\""
-  private static let digits = 10
+  /// What each message begins with; its number comes next.
+  static let start = "{\"id\":\""
+  static let digits = 10
 
   init(messages: Int) {
     self.messages = messages
@@ -131,16 +128,5 @@ struct Request {
         rest /= 10
       }
     }
-  }
-
-  /// Says of a database: how many messages, how many different ones, the least and the greatest number, all their bytes.
-  static let audit = """
-    SELECT count(*), count(DISTINCT substr(body, 8, 10)), min(CAST(substr(body, 8, 10) AS INTEGER)), \
-    max(CAST(substr(body, 8, 10) AS INTEGER)), sum(length(body)) FROM messages
-    """
-
-  /// What the database says of itself when each of the first `count` messages is stored exactly once, and whole.
-  static func expectedAudit(_ count: Int) -> String {
-    "\(count)|\(count)|0|\(count - 1)|\(count * messageSize)"
   }
 }

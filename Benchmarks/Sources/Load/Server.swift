@@ -1,32 +1,36 @@
 import Foundation
 
-/// The program itself, on a database of its own in a temporary folder.
+/// The program itself, as it runs by default but for its ports.
 final class Server {
   let port: UInt16
   private let process = Process()
-  private let errors = Pipe()
   private let folder: URL
-  private var database: String { folder.appending(path: "messages.db").path() }
 
-  init(program: String, options: [String]) throws {
+  init(program: String, store: any Store, options: [String]) throws {
     folder = URL(filePath: NSTemporaryDirectory()).appending(path: "aggregator-load-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let database = folder.appending(path: "messages.db").path()
+    // A file and no pipe, which would have to be read while it is loaded.
+    let errors = folder.appending(path: "errors")
+    try Data().write(to: errors)
     process.executableURL = URL(filePath: program)
-    process.arguments = ["--from", "http://127.0.0.1:0", "--to", "sqlite:\(database)"] + options
+    process.arguments =
+      ["--from", "http://127.0.0.1:0", "--to", store.target, "--admin", "http://127.0.0.1:0"] + options
+    process.standardInput = FileHandle.nullDevice
     process.standardOutput = FileHandle.nullDevice
-    process.standardError = errors
+    process.standardError = try FileHandle(forWritingTo: errors)
     try process.run()
     var said = ""
-    while true {
-      let more = errors.fileHandleForReading.availableData
-      guard !more.isEmpty else { throw LoadError(description: "the program did not start: \(said)") }
-      said += String(decoding: more, as: UTF8.self)
-      if let match = said.firstMatch(of: /http:\/\/127\.0\.0\.1:(\d+)\//), let port = UInt16(match.1) {
+    for _ in 0..<3000 {
+      said = (try? String(contentsOf: errors, encoding: .utf8)) ?? ""
+      if let match = said.firstMatch(of: /taking messages at http:\/\/127\.0\.0\.1:(\d+)\//), let port = UInt16(match.1)
+      {
         self.port = port
         return
       }
+      guard process.isRunning else { break }
+      usleep(10_000)
     }
+    throw LoadError(description: "the program did not start: \(said)")
   }
 
   deinit {
@@ -34,38 +38,15 @@ final class Server {
     try? FileManager.default.removeItem(at: folder)
   }
 
+  var identifier: Int32 { process.processIdentifier }
+
   /// Stops it in an orderly way.
   func stop() throws {
     process.terminate()
     process.waitUntilExit()
     guard process.terminationStatus == 0 else {
-      throw LoadError(description: "the program ended with \(process.terminationStatus)")
+      let said = (try? String(contentsOf: folder.appending(path: "errors"), encoding: .utf8)) ?? ""
+      throw LoadError(description: "the program ended with \(process.terminationStatus): \(said.suffix(2000))")
     }
-  }
-
-  /// Looks, when it has stopped, whether it has stored each of so many messages exactly once.
-  func expect(_ count: Int) throws {
-    let found = try Self.output(of: ["sqlite3", database, Request.audit])
-    guard found == Request.expectedAudit(count) else {
-      throw LoadError(description: "the database has \(found), expected: \(Request.expectedAudit(count))")
-    }
-  }
-
-  /// The kind of the file system on which the databases are.
-  static func fileSystem() -> String {
-    (try? output(of: ["stat", "--file-system", "--format=%T", NSTemporaryDirectory()])) ?? "unknown"
-  }
-
-  private static func output(of command: [String]) throws -> String {
-    let process = Process()
-    let pipe = Pipe()
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = command
-    process.standardOutput = pipe
-    try process.run()
-    let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else { throw LoadError(description: "\(command[0]) failed") }
-    return text.trimmingCharacters(in: .whitespacesAndNewlines)
   }
 }

@@ -56,12 +56,13 @@ struct Server: Sendable {
   private func serve(_ intake: Intake, _ surroundings: Surroundings) async throws {
     let tokens = try TokenStore(path: options.tokens)
     let current = Mutex(options)
-    let hasListened = Atomic(false)
+    // 0 until it listens.
+    let listening = Atomic(0)
     let source = HTTPSource(
       host: host, port: port, options: options, intake: intake, tokens: tokens, connections: surroundings.connections,
       logger: logger
     ) { port in
-      hasListened.store(true, ordering: .relaxed)
+      listening.store(port, ordering: .relaxed)
       let address = options.source.withPort(port)
       program.console.say("aggregator: taking messages at \(address)/v1/messages, storing them in \(options.target)")
     }
@@ -69,7 +70,13 @@ struct Server: Sendable {
     var services: [any Service] = []
     let outlook = Outlook(
       sink: sink, journal: surroundings.journal, deadLetters: surroundings.deadLetters,
-      current: { current.withLock { $0 } }, isDraining: { intake.isClosing }, held: { intake.storing.held },
+      current: {
+        var options = current.withLock { $0 }
+        let port = listening.load(ordering: .relaxed)
+        if port > 0 { options.source = options.source.withPort(port) }
+        return options
+      },
+      isDraining: { intake.isClosing }, held: { intake.storing.held },
       connections: surroundings.connections)
     if let admin = program.adminService(outlook, meters: intake.meters, flush: { try await intake.storing.flush() }) {
       services.append(admin)
@@ -96,7 +103,7 @@ struct Server: Sendable {
     } catch let error as ProgramError {
       throw error
     } catch {
-      throw hasListened.load(ordering: .relaxed)
+      throw listening.load(ordering: .relaxed) > 0
         ? ProgramError("the server ended: \(error)") : HTTPSource.explain(error, host: host, port: port)
     }
   }

@@ -54,7 +54,7 @@ extension Overview {
       target: program.target,
       settings: program.settings,
       held: surroundings.held,
-      limit: Limit(of: streams, surroundings),
+      limit: Limit(of: streams, total, surroundings),
       totals: Numbers(total, beginning: beginning),
       streams: streams,
       journal: program.journal,
@@ -72,11 +72,15 @@ extension Overview {
 }
 
 extension Overview.Limit {
-  fileprivate init(of streams: [Overview.Stream], _ surroundings: StreamState.Surroundings) {
+  fileprivate init(of streams: [Overview.Stream], _ total: StreamReading, _ surroundings: StreamState.Surroundings) {
     let worst = streams.max { $0.limit.kind < $1.limit.kind }
     guard let worst else {
       let idle = StreamState(of: StreamReading(), in: surroundings)
       self.init(kind: idle.kind, sentence: idle.sentence, stream: nil)
+      return
+    }
+    if streams.count > 1, let sentence = StreamState.sentenceOfAll(worst.limit.kind, total, surroundings.settings) {
+      self.init(kind: worst.limit.kind, sentence: sentence, stream: nil)
       return
     }
     let isOfAll = streams.count == 1 || worst.limit.kind == .idle || worst.limit.kind == .full

@@ -61,11 +61,11 @@ package struct Overview: Sendable, Hashable, Codable {
 }
 
 extension Overview {
-  /// Which limit binds now: that of the stream that is worst off.
+  /// Which limit binds now: that of the stream that is worst off, or in words of all of them where none is in trouble.
   package struct Limit: Sendable, Hashable, Codable {
     package var kind: StreamState.Kind
     package var sentence: String
-    /// The stream that it is about; `nil` when all are idle, and when there is only one.
+    /// The stream that it is about; `nil` when it is about all, and when there is only one.
     @Explicit package var stream: String?
   }
 

@@ -64,6 +64,15 @@ extension StreamState {
     return slotsTaken && reading.busy >= 0.9 * Double(min(settings.concurrency, max(reading.openBatches, 1)))
   }
 
+  /// What is said of all streams together where none is in trouble: that of one of them would say little of the others.
+  static func sentenceOfAll(_ kind: Kind, _ total: StreamReading, _ settings: Overview.Settings) -> String? {
+    switch kind {
+    case .filling: filling(total, settings)
+    case .storing: storing(total)
+    case .idle, .waiting, .backingOff, .full: nil
+    }
+  }
+
   private static func full(_ surroundings: Surroundings) -> String {
     let held = surroundings.held
     let capacity = surroundings.settings.capacity

@@ -116,6 +116,9 @@ final class Browser: Sendable {
     return entries.compactMap { $0["message"] as? String }
   }
 
+  /// Whether pictures are wanted: `PAGE_SCREENSHOTS` names a folder.
+  static let keepsPictures = ProcessInfo.processInfo.environment["PAGE_SCREENSHOTS"] != nil
+
   /// A picture of what is to be seen, as PNG; put into the folder that `PAGE_SCREENSHOTS` names, if it does.
   func keepPicture(_ name: String) async throws {
     guard let folder = ProcessInfo.processInfo.environment["PAGE_SCREENSHOTS"] else { return }

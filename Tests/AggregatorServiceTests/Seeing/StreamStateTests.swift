@@ -115,4 +115,17 @@ struct StreamStateTests {
     #expect(limit().kind == .backingOff)
     #expect(limit().stream == "clicks")
   }
+
+  @Test func `where none is in trouble, the whole is told of all together`() throws {
+    let other = meters.meter(for: try StreamName("clicks"))
+    for _ in 0..<50 {
+      other.received(messages: 100)
+      other.batchBegan(messages: 100, trigger: .size, attempt: 1, waited: .zero)
+      other.batchEnded(messages: 100, took: .milliseconds(1), outcome: .stored)
+      store(40, .linger, took: .milliseconds(3), times: 1, rest: .milliseconds(97))
+    }
+    #expect(limit().stream == nil)
+    #expect(limit().kind == .filling)
+    #expect(limit().sentence.hasSuffix("lately 50 % went by age, with 70 on average."), "\(limit().sentence)")
+  }
 }

@@ -10,7 +10,8 @@ import Testing
 struct FullDiskTests {
   @Test(arguments: [false, true])
   func `a batch that does not fit is not stored, and when there is room it is`(compresses: Bool) async throws {
-    try await SmallDisk.use { disk in
+    try await SmallDisk.use { smallDisk in
+      let disk = smallDisk.path
       let sink = try FileSink(folder: "\(disk)/streams", compresses: compresses)
       try await sink.write(messages(["1"]), to: .messages)
       let large = messages((0..<3_000).map { _ in "\"\(UUID().uuidString)\(UUID().uuidString)\(UUID().uuidString)\"" })
@@ -30,17 +31,15 @@ struct FullDiskTests {
   }
 
   @Test func `check finds out, and a file that cannot even be made is made later`() async throws {
-    try await SmallDisk.use { disk in
+    try await SmallDisk.use { smallDisk in
+      let disk = smallDisk.path
       let sink = try FileSink(folder: "\(disk)/streams")
       try await sink.check()
-      try? Data(count: 2 << 20).write(to: URL(fileURLWithPath: "\(disk)/filler"))
-      let filler = FileHandle(forWritingAtPath: "\(disk)/filler")
-      _ = try filler?.seekToEnd()
-      while (try? filler?.write(contentsOf: Data(count: 1))) != nil {}
+      try smallDisk.fill()
       let error = await #expect(throws: SinkError.self) { try await sink.check() }
       #expect(error?.description.contains("the disk is full") == true)
       await #expect(throws: SinkError.self) { try await sink.write(messages(["1"]), to: .messages) }
-      try filler?.truncate(atOffset: 0)
+      try smallDisk.makeRoom()
       try await sink.check()
       try await sink.write(messages(["1"]), to: .messages)
       try await sink.close()
@@ -50,7 +49,8 @@ struct FullDiskTests {
 
   @Test(arguments: [0, O_APPEND])
   func `standard output that was led into a file is cut back to where the batch began`(flag: Int32) async throws {
-    try await SmallDisk.use { disk in
+    try await SmallDisk.use { smallDisk in
+      let disk = smallDisk.path
       let path = "\(disk)/output"
       try Data((flag == O_APPEND ? "what was there\n" : "").utf8).write(to: URL(fileURLWithPath: path))
       let descriptor = open(path, O_WRONLY | flag)
@@ -64,35 +64,5 @@ struct FullDiskTests {
       let expected = (flag == O_APPEND ? "what was there\n" : "") + "3\n"
       #expect(try String(contentsOfFile: path, encoding: .utf8) == expected)
     }
-  }
-}
-
-/// A disk of 1 MiB.
-enum SmallDisk {
-  static let isPossible: Bool = {
-    guard getuid() == 0, let folder = try? TemporaryFolder() else { return false }
-    guard (try? mount(folder.path)) != nil else { return false }
-    return (try? unmount(folder.path)) != nil
-  }()
-
-  static func use(_ body: (String) async throws -> Void) async throws {
-    let folder = try TemporaryFolder()
-    try mount(folder.path)
-    do {
-      try await body(folder.path)
-    } catch {
-      try? unmount(folder.path)
-      throw error
-    }
-    try unmount(folder.path)
-  }
-
-  private static func mount(_ path: String) throws {
-    try run("/bin/mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path)
-  }
-
-  private static func unmount(_ path: String) throws {
-    // Lazily: a descriptor of it may be let go a moment later.
-    try run("/bin/umount", "--lazy", path)
   }
 }

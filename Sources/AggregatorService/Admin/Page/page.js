@@ -197,7 +197,8 @@ function showState({ kind, sentence }, stream) {
   text("state-word", stream ? `${kinds[kind] ?? kind}: ${stream}` : kinds[kind] ?? kind);
   // The sentence begins with the word, which is above it already.
   const rest = sentence.slice(sentence.indexOf(":") + 1).trim();
-  text("state-sentence", rest.charAt(0).toUpperCase() + rest.slice(1));
+  // A number and its unit stay on one line.
+  text("state-sentence", (rest.charAt(0).toUpperCase() + rest.slice(1)).replace(/(\d) (?=%|ms\b)/g, "$1\u00a0"));
   $("scale").querySelectorAll("li").forEach((item) => item.classList.toggle("on", item.dataset.name === kind));
   document.title = `${kinds[kind] ?? kind} · aggregator`;
   // Read out when the word changes, not with every number in the sentence.
