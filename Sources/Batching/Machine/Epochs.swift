@@ -6,26 +6,32 @@ import DequeModule
 /// A flush closes the epoch and waits until it and all before it are empty. There are as many epochs as flushes that wait,
 /// plus one, so a batch that is stuck holds up no memory.
 struct Epochs {
-  /// Unsettled batches and drops of each epoch, oldest first; the last is the one that is open.
-  private(set) var unsettled: Deque<Int> = [0]
-  /// The number of the first epoch in `unsettled`.
+  /// Unsettled batches and drops of the epoch that is open.
   ///
-  /// All epochs before it are settled.
+  /// Beside the others, and not the last of them, because it is counted for each batch: a number in the machine's own memory.
+  private(set) var open = 0
+  /// Those of the closed ones, oldest first.
+  private(set) var closed: Deque<Int> = []
+  /// The number of the first epoch that is not settled.
   private(set) var firstUnsettled = 0
 
   /// The epoch to which what is accepted now belongs.
-  var current: Int { firstUnsettled + unsettled.count - 1 }
+  var current: Int { firstUnsettled + closed.count }
 
   mutating func retain(_ epoch: Int) {
-    unsettled[epoch - firstUnsettled] += 1
+    if epoch == current { open += 1 } else { closed[epoch - firstUnsettled] += 1 }
   }
 
   /// Whether older epochs came to their end by it.
   mutating func release(_ epoch: Int, count: Int = 1) -> Bool {
-    unsettled[epoch - firstUnsettled] -= count
+    guard epoch != current else {
+      open -= count
+      return false
+    }
+    closed[epoch - firstUnsettled] -= count
     var advanced = false
-    while unsettled.count > 1, unsettled[0] == 0 {
-      unsettled.removeFirst()
+    while closed.first == 0 {
+      closed.removeFirst()
       firstUnsettled += 1
       advanced = true
     }
@@ -34,9 +40,10 @@ struct Epochs {
 
   /// Ends the current epoch; returns the epoch that is the last to wait for, or `nil` when all is settled.
   mutating func close() -> Int? {
-    if unsettled[unsettled.count - 1] > 0 {
-      unsettled.append(0)
+    if open > 0 {
+      closed.append(open)
+      open = 0
     }
-    return unsettled.count > 1 ? current - 1 : nil
+    return closed.isEmpty ? nil : current - 1
   }
 }

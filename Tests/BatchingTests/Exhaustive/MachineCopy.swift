@@ -103,7 +103,8 @@ extension Machine where Waiter == Int {
       digest.add(run.epoch - base)
       digest.add(run.count)
     }
-    for unsettled in epochs.unsettled { digest.add(unsettled) }
+    for unsettled in epochs.closed { digest.add(unsettled) }
+    digest.add(epochs.open)
     digest.add(-1)
     senders.digest(into: &digest) { $0.next }
     flushers.digest(into: &digest) { $0 - base }
