@@ -55,8 +55,11 @@ final class RestartableProgram: Sendable {
       ["SWIFT_BACKTRACE": "enable=no", "AGGREGATOR_ADMIN": "none"]) { $1 }
     started.standardInput = FileHandle.nullDevice
     started.standardOutput = FileHandle.nullDevice
-    started.standardError = try FileHandle(forWritingTo: errors)
+    let writing = try FileHandle(forWritingTo: errors)
+    started.standardError = writing
     try started.run()
+    // One more for each start would be too many for Foundation after a thousand.
+    try writing.close()
     process.withLock { $0 = started }
     try await eventually("the program listens") {
       guard started.isRunning else { throw NotInTime(description: "the program ended: \(Self.text(errors))") }
