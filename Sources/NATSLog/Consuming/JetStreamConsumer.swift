@@ -29,8 +29,17 @@ package final class JetStreamConsumer: LogConsumer {
     var isFailing = false
     var isAsking = false
     var missingSince: ContinuousClock.Instant?
-    var behind: Int?
+    /// Messages that are not delivered to anybody; `nil` when that is not known yet.
+    var pending: Int?
+    /// Messages that other members hold, as far as is known.
+    var othersHold = 0
     var averageSize = 0
+
+    /// The server has said how its consumer stands.
+    mutating func look(at found: ConsumerPlan.Found) {
+      pending = found.pending
+      othersHold = max(found.unacknowledged - held.count, 0)
+    }
   }
 
   /// The most bytes that are asked for at once, by what messages had of late.
@@ -147,7 +156,7 @@ package final class JetStreamConsumer: LogConsumer {
     var unfit: [Delivery] = []
     let messages = state.withLock { state in
       state.averageSize = deliveries.reduce(0) { $0 + $1.size } / deliveries.count
-      state.behind = Int(clamping: last.pending) + state.held.count + deliveries.count
+      state.pending = Int(clamping: last.pending)
       return deliveries.compactMap { delivery -> LogMessage? in
         guard let body = delivery.body else {
           unfit.append(delivery)
@@ -259,9 +268,16 @@ package final class JetStreamConsumer: LogConsumer {
   package var lag: LogLag {
     state.withLock { state in
       var lag = LogLag()
-      lag.messages = state.behind
+      lag.isShared = true
       lag.redelivered = state.held.redelivered
-      if let subscription = state.subscription { lag.assigned = [subscription.subjects] }
+      guard let subscription = state.subscription else { return lag }
+      let name = plan.name(subjects: subscription.subjects)
+      lag.assigned = [name]
+      // What was known before an outage is not known any more.
+      guard !state.isFailing, let pending = state.pending else { return lag }
+      let behind = pending + state.othersHold + state.held.count
+      lag.messages = behind
+      lag.behind = [name: behind]
       return lag
     }
   }
