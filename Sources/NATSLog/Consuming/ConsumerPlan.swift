@@ -19,6 +19,8 @@ struct ConsumerPlan: Sendable {
     let pending: Int
     /// Messages that are delivered and not acknowledged.
     let unacknowledged: Int
+    /// Deliveries so far.
+    let deliveries: UInt64
   }
 
   /// What it is called where it is shown.
@@ -97,6 +99,7 @@ struct ConsumerPlan: Sendable {
     }
     return Found(
       ackWait: configuration.AckWait, subjects: subjects.isEmpty ? ">" : subjects,
-      pending: Int(clamping: info.NumPending), unacknowledged: Int(clamping: info.NumAckPending))
+      pending: Int(clamping: info.NumPending), unacknowledged: Int(clamping: info.NumAckPending),
+      deliveries: info.Delivered.Consumer)
   }
 }
