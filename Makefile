@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test torture fuzz docs tsan mutations format lint bench load adaptation hot-path soak release examples tools test-tools test-kafka
+.PHONY: run test torture fuzz docs tsan mutations format lint bench load load-log adaptation hot-path soak release examples tools test-tools test-kafka
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -67,6 +67,14 @@ load: tools
 	@scripts/install.sh sqlite3
 	swift build -c release --product aggregator
 	swift run -c release --package-path Benchmarks Load "$$(swift build -c release --show-bin-path)/aggregator"
+
+# Edges, JetStream and storing members: by servers and members, and against batch size 1. Some minutes; longer:
+# make load-log LOG='1000000 1,3 1,2,3 3' (messages, servers, members, rounds)
+LOG ?= 100000 1,3 1,2,3 1
+load-log: tools
+	@scripts/install.sh libnats-dev nats-server postgresql
+	ENGINES=nats swift build -c release --product aggregator
+	swift run -c release --package-path Benchmarks Load log "$$(swift build -c release --show-bin-path)/aggregator" $(LOG)
 
 # An aggregator with an AdaptationPolicy before a backend whose knee moves; draws Benchmarks/plots/adaptation.svg. 75 seconds.
 adaptation: tools

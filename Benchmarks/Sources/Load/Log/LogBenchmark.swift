@@ -1,0 +1,167 @@
+import Foundation
+
+/// An edge that fills a stream of JetStream, and members that store it in PostgreSQL: messages a second, and what each part takes
+/// of a processor.
+///
+///     Load log PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS]]]]
+///
+/// Messages have 200 bytes. With batch size 1 a fiftieth of them is stored. Members begin when all of them have their first
+/// batch; each run has a durable consumer and a database of its own, and what it has stored is counted.
+struct LogBenchmark {
+  let program: String
+  let messages: Int
+  let rounds: Int
+  let folder: URL
+  let postgres: PostgresServer
+
+  /// A run's figures.
+  struct Figures {
+    var rate: Double
+    /// Microseconds of processor time of a message.
+    var costs: [Double]
+  }
+
+  init(program: String, messages: Int, rounds: Int) throws {
+    // Whole bodies.
+    self.messages = max(messages / Self.bodySize, 1) * Self.bodySize
+    self.program = program
+    self.rounds = rounds
+    folder = URL(filePath: NSTemporaryDirectory()).appending(path: "aggregator-load-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    postgres = try PostgresServer(in: folder)
+  }
+
+  static let bodySize = 1_000
+
+  static func run(_ arguments: [String]) throws {
+    guard let program = arguments.first else {
+      print(
+        "usage: Load log PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS]]]], such as Load log aggregator 200000 1,3 1,2,3 3"
+      )
+      exit(2)
+    }
+    func numbers(_ place: Int, _ others: [Int]) -> [Int] {
+      arguments.count > place ? arguments[place].split(separator: ",").compactMap { Int($0) } : others
+    }
+    let benchmark = try LogBenchmark(
+      program: program, messages: numbers(1, [100_000])[0], rounds: numbers(4, [1])[0])
+    defer { try? FileManager.default.removeItem(at: benchmark.folder) }
+    try benchmark.run(servers: numbers(2, [1, 3]), members: numbers(3, [1, 2, 3]))
+  }
+
+  func run(servers counts: [Int], members: [Int]) throws {
+    let cores = ProcessInfo.processInfo.activeProcessorCount
+    var published = "| servers | replicas | messages a second | edge | JetStream |\n|---:|---:|---:|---:|---:|"
+    var stored =
+      "| servers | members | batch size | messages a second | members | JetStream | PostgreSQL |\n|---:|---:|---:|---:|---:|---:|---:|"
+    for count in counts {
+      let servers = try NATSServers(count, in: folder)
+      published += "\n| \(count) | \(count) | " + Self.row(try fill(servers, replicas: count))
+      for members in members {
+        for batchSize in [500, 1] {
+          let part = batchSize == 1 ? max(messages / 50, 500) : messages
+          let runs = try (0..<rounds).map { _ in
+            try store(servers, members: members, batchSize: batchSize, messages: min(part, messages))
+          }
+          stored += "\n| \(count) | \(members) | \(batchSize) | " + Self.row(Self.median(runs))
+        }
+      }
+    }
+    print(
+      "\(cores) cores for all of it, \(messages) messages of \(Request.messageSize) bytes, databases on \(Server.fileSystem()); "
+        + "medians of \(rounds). The last columns are µs of processor time a message.\n\nInto the log, by one edge that takes "
+        + "bodies of \(Self.bodySize) messages from 4 clients:\n\n\(published)\n\nOut of it, into PostgreSQL:\n\n\(stored)"
+    )
+  }
+
+  private static func row(_ figures: Figures) -> String {
+    let costs = figures.costs.map { String(format: "%.1f", $0) }
+    return ([Scenario.grouped(figures.rate)] + costs).joined(separator: " | ") + " |"
+  }
+
+  private static func median(_ runs: [Figures]) -> Figures {
+    Figures(
+      rate: Scenario.median(runs.map(\.rate)),
+      costs: runs[0].costs.indices.map { index in Scenario.median(runs.map { $0.costs[index] }) })
+  }
+
+  // MARK: Into the log
+
+  private func fill(_ servers: NATSServers, replicas: Int) throws -> Figures {
+    let port = try System.freePort()
+    let edge = try Program(
+      program,
+      ["--from", "http://127.0.0.1:\(port)", "--to", "nats://\(servers.hosts)/EVENTS?replicas=\(replicas)"], in: folder)
+    try edge.wait(for: /taking messages/)
+    let parts = [[edge.process.processIdentifier], servers.processes]
+    // The first ones wait for leaders to be elected.
+    try send(to: port, bodies: 1)
+    let before = parts.map { System.processorTime(of: $0) }
+    let began = ContinuousClock.now
+    try send(to: port, bodies: messages / Self.bodySize - 1)
+    let seconds = (ContinuousClock.now - began) / .seconds(1)
+    let costs = zip(parts, before).map { (System.processorTime(of: $0) - $1) * 1e6 / Double(messages) }
+    try edge.stop()
+    return Figures(rate: Double(messages - Self.bodySize) / max(seconds, 1e-9), costs: costs)
+  }
+
+  /// Four clients that each send a body, wait for its answer, and send the next.
+  private func send(to port: Int, bodies: Int) throws {
+    let request = Request(messages: Self.bodySize)
+    var connections = try (0..<min(4, bodies)).map { _ in
+      try Connection(port: UInt16(clamping: port), request: request)
+    }
+    defer { for connection in connections { close(connection.descriptor) } }
+    var waits = connections.map { pollfd(fd: $0.descriptor, events: 0, revents: 0) }
+    var begun = 0
+    func begin(_ index: Int) throws -> Connection.Progress {
+      begun += 1
+      return try connections[index].start(from: (begun - 1) * Self.bodySize)
+    }
+    for index in connections.indices { waits[index].events = Scenario.events(try begin(index)) }
+    var open = connections.count
+    while open > 0 {
+      guard poll(&waits, nfds_t(waits.count), 60_000) > 0 else {
+        throw LoadError(description: "no answer for a minute")
+      }
+      for index in waits.indices where waits[index].revents != 0 {
+        var progress = try connections[index].goOn()
+        if case .answered = progress {
+          guard begun < bodies else {
+            waits[index].fd = -1
+            open -= 1
+            continue
+          }
+          progress = try begin(index)
+        }
+        waits[index].events = Scenario.events(progress)
+      }
+    }
+  }
+
+  // MARK: Out of it
+
+  private func store(_ servers: NATSServers, members count: Int, batchSize: Int, messages: Int) throws -> Figures {
+    try postgres.begin()
+    try postgres.makeTable()
+    let durable = "d\(UUID().uuidString.prefix(8))"
+    let members = try (0..<count).map { _ in
+      try Program(
+        program,
+        [
+          "--from", "nats://\(servers.hosts)?stream=EVENTS&durable=\(durable)", "--to", postgres.uri,
+          "--batch-size", "\(batchSize)", "--store-timeout", "60s",
+        ], in: folder)
+    }
+    let parts = [members.map(\.process.processIdentifier), servers.processes, postgres.processes]
+    let before = parts.map { System.processorTime(of: $0) }
+    let seconds = try postgres.time(writers: count, messages: messages)
+    let costs = zip(parts, before).map { (System.processorTime(of: $0) - $1) * 1e6 / Double(messages) }
+    for member in members { try member.stop() }
+    let found = try postgres.sql("SELECT count(*), count(DISTINCT identity) FROM messages").split(separator: "|")
+    guard found.count == 2, found[0] == found[1], let rows = Int(found[0]),
+      messages == self.messages ? rows == messages : rows >= messages
+    else { throw LoadError(description: "the database has \(found), expected: \(messages)") }
+    return Figures(rate: Double(messages) / seconds, costs: costs)
+  }
+}
