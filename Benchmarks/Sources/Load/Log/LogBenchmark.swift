@@ -19,11 +19,31 @@ struct LogBenchmark {
     var rate: Double
     /// Microseconds of processor time of a message.
     var costs: [Double]
+    /// Bytes on loopback of a message, all ways together.
+    var bytes: Double
+  }
+
+  /// What has been taken so far, in all parts.
+  private struct Meter {
+    let processors: [Double]
+    let bytes: Double
+
+    init(_ parts: [[Int32]]) {
+      processors = parts.map { System.processorTime(of: $0) }
+      bytes = System.loopbackBytes
+    }
+
+    func figures(since before: Meter, messages: Int, seconds: Double) -> Figures {
+      Figures(
+        rate: Double(messages) / max(seconds, 1e-9),
+        costs: zip(processors, before.processors).map { ($0 - $1) * 1e6 / Double(messages) },
+        bytes: (bytes - before.bytes) / Double(messages))
+    }
   }
 
   init(program: String, messages: Int, rounds: Int) throws {
     // Whole bodies.
-    self.messages = max(messages / Self.bodySize, 1) * Self.bodySize
+    self.messages = max(messages / Self.bodySize, 2) * Self.bodySize
     self.program = program
     self.rounds = rounds
     folder = URL(filePath: NSTemporaryDirectory()).appending(path: "aggregator-load-\(UUID().uuidString)")
@@ -51,12 +71,16 @@ struct LogBenchmark {
 
   func run(servers counts: [Int], members: [Int]) throws {
     let cores = ProcessInfo.processInfo.activeProcessorCount
-    var published = "| servers | replicas | messages a second | edge | JetStream |\n|---:|---:|---:|---:|---:|"
+    var published =
+      "| servers | replicas | messages a second | edge | JetStream | network | disk of each server |\n"
+      + "|---:|---:|---:|---:|---:|---:|---:|"
     var stored =
-      "| servers | members | batch size | messages a second | members | JetStream | PostgreSQL |\n|---:|---:|---:|---:|---:|---:|---:|"
+      "| servers | members | batch size | messages a second | members | JetStream | PostgreSQL | network |\n"
+      + "|---:|---:|---:|---:|---:|---:|---:|---:|"
     for count in counts {
       let servers = try NATSServers(count, in: folder)
       published += "\n| \(count) | \(count) | " + Self.row(try fill(servers, replicas: count))
+      published += " \(Scenario.grouped(try servers.diskBytes() / Double(messages))) |"
       for members in members {
         for batchSize in [500, 1] {
           let part = batchSize == 1 ? max(messages / 50, 500) : messages
@@ -69,20 +93,23 @@ struct LogBenchmark {
     }
     print(
       "\(cores) cores for all of it, \(messages) messages of \(Request.messageSize) bytes, databases on \(Server.fileSystem()); "
-        + "medians of \(rounds). The last columns are µs of processor time a message.\n\nInto the log, by one edge that takes "
+        + "medians of \(rounds). Edge, members, JetStream, PostgreSQL: µs of processor time a message. Network: bytes on loopback a message, of all together. "
+        + "Disk: bytes a message.\n\nInto the log, by one edge that takes "
         + "bodies of \(Self.bodySize) messages from 4 clients:\n\n\(published)\n\nOut of it, into PostgreSQL:\n\n\(stored)"
     )
   }
 
   private static func row(_ figures: Figures) -> String {
     let costs = figures.costs.map { String(format: "%.1f", $0) }
-    return ([Scenario.grouped(figures.rate)] + costs).joined(separator: " | ") + " |"
+    return ([Scenario.grouped(figures.rate)] + costs + [Scenario.grouped(figures.bytes)]).joined(separator: " | ")
+      + " |"
   }
 
   private static func median(_ runs: [Figures]) -> Figures {
     Figures(
       rate: Scenario.median(runs.map(\.rate)),
-      costs: runs[0].costs.indices.map { index in Scenario.median(runs.map { $0.costs[index] }) })
+      costs: runs[0].costs.indices.map { index in Scenario.median(runs.map { $0.costs[index] }) },
+      bytes: Scenario.median(runs.map(\.bytes)))
   }
 
   // MARK: Into the log
@@ -96,13 +123,14 @@ struct LogBenchmark {
     let parts = [[edge.process.processIdentifier], servers.processes]
     // The first ones wait for leaders to be elected.
     try send(to: port, bodies: 1)
-    let before = parts.map { System.processorTime(of: $0) }
+    let before = Meter(parts)
     let began = ContinuousClock.now
-    try send(to: port, bodies: messages / Self.bodySize - 1)
+    let bodies = messages / Self.bodySize - 1
+    try send(to: port, bodies: bodies)
     let seconds = (ContinuousClock.now - began) / .seconds(1)
-    let costs = zip(parts, before).map { (System.processorTime(of: $0) - $1) * 1e6 / Double(messages) }
+    let figures = Meter(parts).figures(since: before, messages: max(bodies, 1) * Self.bodySize, seconds: seconds)
     try edge.stop()
-    return Figures(rate: Double(messages - Self.bodySize) / max(seconds, 1e-9), costs: costs)
+    return figures
   }
 
   /// Four clients that each send a body, wait for its answer, and send the next.
@@ -154,14 +182,14 @@ struct LogBenchmark {
         ], in: folder)
     }
     let parts = [members.map(\.process.processIdentifier), servers.processes, postgres.processes]
-    let before = parts.map { System.processorTime(of: $0) }
+    let before = Meter(parts)
     let seconds = try postgres.time(writers: count, messages: messages)
-    let costs = zip(parts, before).map { (System.processorTime(of: $0) - $1) * 1e6 / Double(messages) }
+    let figures = Meter(parts).figures(since: before, messages: messages, seconds: seconds)
     for member in members { try member.stop() }
     let found = try postgres.sql("SELECT count(*), count(DISTINCT identity) FROM messages").split(separator: "|")
     guard found.count == 2, found[0] == found[1], let rows = Int(found[0]),
       messages == self.messages ? rows == messages : rows >= messages
     else { throw LoadError(description: "the database has \(found), expected: \(messages)") }
-    return Figures(rate: Double(messages) / seconds, costs: costs)
+    return figures
   }
 }

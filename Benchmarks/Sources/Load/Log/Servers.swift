@@ -3,16 +3,18 @@ import Foundation
 /// Servers of NATS with JetStream on loopback, one or a cluster, with files in a folder.
 final class NATSServers {
   private let programs: [Program]
+  private let folders: [String]
   let hosts: String
 
   init(_ count: Int, in folder: URL) throws {
     let ports = try (0..<count * 2).map { _ in try System.freePort() }
     let routes = ports[count...].map { "nats://127.0.0.1:\($0)" }
     hosts = ports[..<count].map { "127.0.0.1:\($0)" }.joined(separator: ",")
+    let folders = (0..<count).map { folder.appending(path: "n\(count)-\($0)").path() }
+    self.folders = folders
     programs = try (0..<count).map { index in
       var arguments = [
-        "-a", "127.0.0.1", "-p", "\(ports[index])", "-n", "n\(index)", "-js", "-sd",
-        folder.appending(path: "n\(count)-\(index)").path(),
+        "-a", "127.0.0.1", "-p", "\(ports[index])", "-n", "n\(index)", "-js", "-sd", folders[index],
       ]
       if count > 1 {
         arguments += ["--cluster_name", "load", "--cluster", routes[index], "--routes", routes.joined(separator: ",")]
@@ -20,6 +22,13 @@ final class NATSServers {
       return try Program("/usr/sbin/nats-server", arguments, in: folder)
     }
     for program in programs { try program.wait(for: /Server is ready/) }
+  }
+
+  /// What each has on its disk, on average.
+  func diskBytes() throws -> Double {
+    let lines = try System.output(of: ["du", "-sb"] + folders).split(separator: "\n")
+    return lines.compactMap { $0.split(separator: "\t").first.flatMap { Double($0) } }.reduce(0, +)
+      / Double(folders.count)
   }
 
   var processes: [Int32] { programs.map(\.process.processIdentifier) }
