@@ -23,6 +23,8 @@ let package = Package(
     .target(name: "MallocAccount"),
     // Clients for the program itself.
     .executableTarget(name: "Load"),
+    // What larger loads would take, by what Load has measured.
+    .executableTarget(name: "Capacity"),
     // What `scripts/hot-path.sh` counts.
     .executableTarget(
       name: "HotPath",
