@@ -72,9 +72,9 @@ load: tools
 # make load-log LOG='1000000 1,3 1,2,3 3' (messages, servers, members, rounds)
 LOG ?= 100000 1,3 1,2,3 1
 load-log: tools
-	@scripts/install.sh libnats-dev nats-server postgresql
+	@scripts/install.sh curl libnats-dev nats-server postgresql
 	ENGINES=nats swift build -c release --product aggregator
-	swift run -c release --package-path Benchmarks Load log "$$(swift build -c release --show-bin-path)/aggregator" $(LOG)
+	swift run -c release --package-path Benchmarks LoadLog "$$(swift build -c release --show-bin-path)/aggregator" $(LOG)
 
 # What loads would take that no machine here can bear, by measured costs: make capacity CAPACITY='bytes=1000 2000000'; --help tells all.
 CAPACITY ?=
@@ -89,8 +89,8 @@ adaptation: tools
 torture: tools test-tools
 	swift build -c release --product aggregator
 	swift build --build-tests
-	TORTURE=full AGGREGATOR_PROGRAM="$$(swift build -c release --show-bin-path)/aggregator" \
-	  swift test --skip-build --filter TortureTests
+	TORTURE=full TORTURE_PROGRAM="$$(swift build -c release --show-bin-path)/aggregator" \
+	  swift test --skip-build --filter TortureTests --no-parallel
 
 # Looks for bodies that the program's reader cannot bear; an hour: make fuzz SECONDS=3600
 fuzz: tools

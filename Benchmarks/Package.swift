@@ -23,7 +23,9 @@ let package = Package(
     .target(name: "MallocAccount"),
     // Clients for the program itself.
     .executableTarget(name: "Load"),
-    // What larger loads would take, by what Load has measured.
+    // The program before and behind a log.
+    .executableTarget(name: "LoadLog"),
+    // What larger loads would take, by what LoadLog has measured.
     .executableTarget(name: "Capacity"),
     // What `scripts/hot-path.sh` counts.
     .executableTarget(

@@ -48,7 +48,7 @@ final class RestartableProgram: Sendable {
     let started = Process()
     let beside = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
     started.executableURL =
-      ProcessInfo.processInfo.environment["AGGREGATOR_PROGRAM"].map { URL(fileURLWithPath: $0) }
+      ProcessInfo.processInfo.environment["TORTURE_PROGRAM"].map { URL(fileURLWithPath: $0) }
       ?? beside.appendingPathComponent("aggregator")
     started.arguments = arguments
     started.environment = ProcessInfo.processInfo.environment.merging(

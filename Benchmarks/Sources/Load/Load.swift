@@ -3,7 +3,6 @@ import Foundation
 /// Loads the real program with real clients on this machine, and proves that every message is stored exactly once.
 ///
 ///     Load PROGRAM [ROUNDS [SECONDS [FIRST LETTERS OF A SCENARIO]]]
-///     Load log PROGRAM …          the program before and behind a log: see LogBenchmark
 ///
 /// Two things are asked: what does it bring single messages, each answered after its commit, that the program stores batches; and how
 /// many messages a second does it take in bodies of a thousand lines. The program runs as it does by default, durable when it answers.
@@ -15,7 +14,6 @@ struct Load {
       print("usage: Load PROGRAM [ROUNDS [SECONDS [SCENARIO]]]")
       exit(2)
     }
-    if arguments[1] == "log" { return try LogBenchmark.run(Array(arguments.dropFirst(2))) }
     let rounds = arguments.count > 2 ? Int(arguments[2]) ?? 5 : 5
     let seconds = arguments.count > 3 ? Double(arguments[3]) ?? 3 : 3
     let only = arguments.count > 4 ? arguments[4] : ""

@@ -88,7 +88,7 @@ struct Scenario {
     return messages
   }
 
-  static func events(_ progress: Connection.Progress) -> Int16 {
+  private static func events(_ progress: Connection.Progress) -> Int16 {
     if case .writes = progress { Int16(POLLOUT) } else { Int16(POLLIN) }
   }
 

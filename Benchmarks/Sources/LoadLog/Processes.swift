@@ -1,5 +1,9 @@
 import Foundation
 
+struct LoadError: Error, CustomStringConvertible {
+  let description: String
+}
+
 /// A program that is started for a measurement, and ends with this object.
 final class Program {
   let process = Process()
@@ -38,6 +42,11 @@ final class Program {
   /// Ends it in an orderly way.
   func stop() throws {
     process.terminate()
+    try finish()
+  }
+
+  /// Waits for its end, which has to be a good one.
+  func finish() throws {
     process.waitUntilExit()
     guard process.terminationStatus == 0 else {
       throw LoadError(description: "a program ended with \(process.terminationStatus): \(said)")
@@ -86,6 +95,11 @@ enum System {
     let text = (try? String(contentsOfFile: "/proc/net/dev", encoding: .utf8)) ?? ""
     let line = text.split(separator: "\n").first { $0.contains("lo:") }
     return line?.split(separator: ":").last?.split(separator: " ").first.flatMap { Double($0) } ?? 0
+  }
+
+  /// The kind of the file system on which the databases are.
+  static func fileSystem() -> String {
+    (try? output(of: ["stat", "--file-system", "--format=%T", NSTemporaryDirectory()])) ?? "unknown"
   }
 
   /// A port of loopback that nobody listens on now.

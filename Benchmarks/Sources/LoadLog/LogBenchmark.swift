@@ -3,7 +3,7 @@ import Foundation
 /// An edge that fills a stream of JetStream, and members that store it in PostgreSQL: messages a second, and what each part takes
 /// of a processor.
 ///
-///     Load log PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS]]]]
+///     LoadLog PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS]]]]
 ///
 /// Messages have 200 bytes. With batch size 1 a fiftieth of them is stored. Members begin when all of them have their first
 /// batch; each run has a durable consumer and a database of its own, and what it has stored is counted.
@@ -52,12 +52,12 @@ struct LogBenchmark {
   }
 
   static let bodySize = 1_000
+  static let messageSize = 200
 
   static func run(_ arguments: [String]) throws {
     guard let program = arguments.first else {
       print(
-        "usage: Load log PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS]]]], such as Load log aggregator 200000 1,3 1,2,3 3"
-      )
+        "usage: LoadLog PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS]]]], such as LoadLog aggregator 200000 1,3 1,2,3 3")
       exit(2)
     }
     func numbers(_ place: Int, _ others: [Int]) -> [Int] {
@@ -80,19 +80,19 @@ struct LogBenchmark {
     for count in counts {
       let servers = try NATSServers(count, in: folder)
       published += "\n| \(count) | \(count) | " + Self.row(try fill(servers, replicas: count))
-      published += " \(Scenario.grouped(try servers.diskBytes() / Double(messages))) |"
+      published += " \(grouped(try servers.diskBytes() / Double(messages))) |"
       for members in members {
         for batchSize in [500, 1] {
           let part = batchSize == 1 ? max(messages / 50, 500) : messages
           let runs = try (0..<rounds).map { _ in
             try store(servers, members: members, batchSize: batchSize, messages: min(part, messages))
           }
-          stored += "\n| \(count) | \(members) | \(batchSize) | " + Self.row(Self.median(runs))
+          stored += "\n| \(count) | \(members) | \(batchSize) | " + Self.row(Self.middle(of: runs))
         }
       }
     }
     print(
-      "\(cores) cores for all of it, \(messages) messages of \(Request.messageSize) bytes, databases on \(Server.fileSystem()); "
+      "\(cores) cores for all of it, \(messages) messages of \(Self.messageSize) bytes, databases on \(System.fileSystem()); "
         + "medians of \(rounds). Edge, members, JetStream, PostgreSQL: µs of processor time a message. Network: bytes on loopback a message, of all together. "
         + "Disk: bytes a message.\n\nInto the log, by one edge that takes "
         + "bodies of \(Self.bodySize) messages from 4 clients:\n\n\(published)\n\nOut of it, into PostgreSQL:\n\n\(stored)"
@@ -101,15 +101,15 @@ struct LogBenchmark {
 
   private static func row(_ figures: Figures) -> String {
     let costs = figures.costs.map { String(format: "%.1f", $0) }
-    return ([Scenario.grouped(figures.rate)] + costs + [Scenario.grouped(figures.bytes)]).joined(separator: " | ")
+    return ([grouped(figures.rate)] + costs + [grouped(figures.bytes)]).joined(separator: " | ")
       + " |"
   }
 
-  private static func median(_ runs: [Figures]) -> Figures {
+  private static func middle(of runs: [Figures]) -> Figures {
     Figures(
-      rate: Scenario.median(runs.map(\.rate)),
-      costs: runs[0].costs.indices.map { index in Scenario.median(runs.map { $0.costs[index] }) },
-      bytes: Scenario.median(runs.map(\.bytes)))
+      rate: median(runs.map(\.rate)),
+      costs: runs[0].costs.indices.map { index in median(runs.map { $0.costs[index] }) },
+      bytes: median(runs.map(\.bytes)))
   }
 
   // MARK: Into the log
@@ -134,37 +134,26 @@ struct LogBenchmark {
   }
 
   /// Four clients that each send a body, wait for its answer, and send the next.
+  ///
+  /// Bodies are the same: what tells messages apart is their place in the log.
   private func send(to port: Int, bodies: Int) throws {
-    let request = Request(messages: Self.bodySize)
-    var connections = try (0..<min(4, bodies)).map { _ in
-      try Connection(port: UInt16(clamping: port), request: request)
+    let file = folder.appending(path: "body").path()
+    let start = #"{"text":""#
+    let line = start + String(repeating: "x", count: Self.messageSize - start.utf8.count - 2) + "\"}\n"
+    try Data(String(repeating: line, count: Self.bodySize).utf8).write(to: URL(filePath: file))
+    let clients = min(4, bodies)
+    let programs = try (0..<clients).map { client in
+      let count = bodies / clients + (client < bodies % clients ? 1 : 0)
+      // One connection for all.
+      return try Program(
+        "/usr/bin/curl",
+        [
+          "--silent", "--show-error", "--fail-with-body", "--output", "/dev/null", "--header", "Expect:", "--header",
+          "Content-Type: application/x-ndjson", "--data-binary", "@\(file)",
+          "http://127.0.0.1:\(port)/v1/messages?n=[1-\(count)]",
+        ], in: folder)
     }
-    defer { for connection in connections { close(connection.descriptor) } }
-    var waits = connections.map { pollfd(fd: $0.descriptor, events: 0, revents: 0) }
-    var begun = 0
-    func begin(_ index: Int) throws -> Connection.Progress {
-      begun += 1
-      return try connections[index].start(from: (begun - 1) * Self.bodySize)
-    }
-    for index in connections.indices { waits[index].events = Scenario.events(try begin(index)) }
-    var open = connections.count
-    while open > 0 {
-      guard poll(&waits, nfds_t(waits.count), 60_000) > 0 else {
-        throw LoadError(description: "no answer for a minute")
-      }
-      for index in waits.indices where waits[index].revents != 0 {
-        var progress = try connections[index].goOn()
-        if case .answered = progress {
-          guard begun < bodies else {
-            waits[index].fd = -1
-            open -= 1
-            continue
-          }
-          progress = try begin(index)
-        }
-        waits[index].events = Scenario.events(progress)
-      }
-    }
+    for program in programs { try program.finish() }
   }
 
   // MARK: Out of it
