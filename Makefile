@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test torture fuzz docs tsan mutations format lint bench load adaptation hot-path soak release examples tools test-tools test-kafka
+.PHONY: run test torture fuzz docs tsan mutations format lint bench load load-log capacity adaptation hot-path soak release examples tools test-tools test-kafka
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -70,6 +70,19 @@ load: tools
 	swift build -c release --product aggregator
 	swift run -c release --package-path Benchmarks Load "$$(swift build -c release --show-bin-path)/aggregator" \
 	  --seconds $(SECONDS) $(LOAD)
+
+# Edges, JetStream and storing members: by servers and members, and against batch size 1. Some minutes; longer:
+# make load-log LOG='1000000 1,3 1,2,3 3' (messages, servers, members, rounds)
+LOG ?= 100000 1,3 1,2,3 1
+load-log: tools
+	@scripts/install.sh curl libnats-dev nats-server postgresql
+	ENGINES=nats swift build -c release --product aggregator
+	swift run -c release --package-path Benchmarks LoadLog "$$(swift build -c release --show-bin-path)/aggregator" $(LOG)
+
+# What loads would take that no machine here can bear, by measured costs: make capacity CAPACITY='bytes=1000 2000000'; --help tells all.
+CAPACITY ?=
+capacity: tools
+	@swift run -c release --package-path Benchmarks Capacity $(CAPACITY)
 
 # An aggregator with an AdaptationPolicy before a backend whose knee moves; draws Benchmarks/plots/adaptation.svg. 75 seconds.
 adaptation: tools

@@ -211,6 +211,7 @@ if engines.contains("nats") {
         "AggregatorTestSupport",
         "Batching",
         "NATSLog",
+        "aggregator",  // started by the tests
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

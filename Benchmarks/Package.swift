@@ -23,6 +23,10 @@ let package = Package(
     .target(name: "MallocAccount"),
     // Clients for the program itself.
     .executableTarget(name: "Load"),
+    // The program before and behind a log.
+    .executableTarget(name: "LoadLog"),
+    // What larger loads would take, by what LoadLog has measured.
+    .executableTarget(name: "Capacity"),
     // What `scripts/hot-path.sh` counts.
     .executableTarget(
       name: "HotPath",

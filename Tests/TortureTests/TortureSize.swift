@@ -10,6 +10,9 @@ enum TortureSize {
   /// How long it is loaded.
   static var loadTime: Duration { .seconds(number("TORTURE_SECONDS") ?? (isFull ? 600 : 3)) }
 
+  /// How many messages go through edges, a log and storing members at least.
+  static var logMessages: Int { number("TORTURE_MESSAGES") ?? (isFull ? 1_000_000 : 5_000) }
+
   /// How many connections are left half open.
   static var halfOpenConnections: Int { isFull ? 10_000 : 1_000 }
 

@@ -41,7 +41,8 @@ struct LogMember: Sendable {
     let isDraining = Atomic(false)
     let outlook = Outlook(
       sink: sink, journal: nil, deadLetters: deadLetters, current: { current.withLock { $0 } },
-      isDraining: { isDraining.load(ordering: .relaxed) }, held: { pipeline.statistics.held })
+      isDraining: { isDraining.load(ordering: .relaxed) }, held: { pipeline.statistics.held },
+      lag: { pipeline.lag })
     var services: [any Service] = []
     if let admin = program.adminService(outlook, meters: meters, flush: { try await pipeline.flush() }) {
       services.append(admin)

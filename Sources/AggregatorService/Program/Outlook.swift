@@ -14,6 +14,8 @@ struct Outlook: Sendable {
   let held: @Sendable () -> Int
   /// Open connections of clients; `nil` where there are no clients.
   var connections: ConnectionCount?
+  /// How far it is behind; `nil` where it reads from no log.
+  var lag: (@Sendable () -> LogLag)?
 
   /// What the program says of itself.
   func program() async -> Overview.Program {
@@ -26,6 +28,7 @@ struct Outlook: Sendable {
     program.state = isDraining() ? .draining : .running
     program.held = journal == nil ? held() : nil
     program.connections = connections?.current
+    program.log = (lag?()).map { Overview.Log($0) }
     if let journal = journal {
       let usage = journal.usage
       let now = Int64(Date().timeIntervalSince1970 * 1_000_000)

@@ -16,6 +16,8 @@ extension Overview {
     package var journal: Journal?
     package var deadLetters: Int?
     package var connections: Int?
+    /// How far it is behind, where it reads from a distributed log.
+    package var log: Log?
 
     package init(version: String, source: String, target: String, settings: Settings) {
       self.version = version
@@ -59,7 +61,8 @@ extension Overview {
       streams: streams,
       journal: program.journal,
       deadLetters: program.deadLetters,
-      connections: program.connections
+      connections: program.connections,
+      log: program.log
     )
   }
 

@@ -6,6 +6,7 @@ extension Overview {
     writeGauges(to: &text)
     writeLatencies(to: &text)
     writeKept(to: &text)
+    log?.write(to: &text)
   }
 
   private func writeProgram(to text: inout PrometheusText) {

@@ -58,6 +58,7 @@ package struct Overview: Sendable, Hashable, Codable {
   @Explicit package var journal: Journal?
   @Explicit package var deadLetters: Int?
   @Explicit package var connections: Int?
+  @Explicit package var log: Log?
 }
 
 extension Overview {

@@ -73,8 +73,12 @@ package protocol LogConsumer: Sendable {
 package struct LogLag: Sendable, Hashable {
   /// Messages in the log that are not acknowledged, as far as this member knows; `nil` when it does not.
   package var messages: Int?
-  /// Partitions that are this member's now.
+  /// Partitions that are this member's now, or the durable consumer that it takes from.
   package var assigned: [String] = []
+  /// The same messages by what is in `assigned`, as far as that is known.
+  package var behind: [String: Int] = [:]
+  /// Whether other members take from what is in `assigned` too, so that all numbers but `redelivered` are of them together.
+  package var isShared = false
   /// Messages that were delivered more than once, since the start.
   package var redelivered = 0
 

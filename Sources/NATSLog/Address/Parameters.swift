@@ -25,6 +25,12 @@ struct Parameters {
     return number
   }
 
+  mutating func flag(_ name: String) throws(ProgramError) -> Bool? {
+    guard let text = text(name) else { return nil }
+    guard let flag = Bool(text) else { throw ProgramError("\(address): \(name) is '\(text)': give true or false") }
+    return flag
+  }
+
   /// A number with `ms`, `s`, `m` or `h` behind it.
   mutating func duration(_ name: String, in range: ClosedRange<Duration>) throws(ProgramError) -> Duration? {
     guard let text = text(name) else { return nil }

@@ -15,8 +15,17 @@ struct ConsumerPlan: Sendable {
   struct Found: Sendable {
     let ackWait: Int64
     let subjects: String
-    /// Messages that are not delivered, and those that are and not acknowledged.
-    let behind: Int
+    /// Messages that are not delivered to anybody yet.
+    let pending: Int
+    /// Messages that are delivered and not acknowledged.
+    let unacknowledged: Int
+    /// Deliveries so far.
+    let deliveries: UInt64
+  }
+
+  /// What it is called where it is shown.
+  func name(subjects: String) -> String {
+    "\(stream)/\(durable)" + (subjects == ">" ? "" : " (\(subjects))")
   }
 
   private var place: String { "the durable consumer '\(durable)' of the stream '\(stream)'" }
@@ -90,6 +99,7 @@ struct ConsumerPlan: Sendable {
     }
     return Found(
       ackWait: configuration.AckWait, subjects: subjects.isEmpty ? ">" : subjects,
-      behind: Int(clamping: info.NumPending) + Int(info.NumAckPending))
+      pending: Int(clamping: info.NumPending), unacknowledged: Int(clamping: info.NumAckPending),
+      deliveries: info.Delivered.Consumer)
   }
 }

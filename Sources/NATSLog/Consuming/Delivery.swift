@@ -7,6 +7,8 @@ struct Delivery: Sendable {
   let reply: String
   /// Its place in the stream.
   let sequence: UInt64
+  /// The how-manyth delivery of the consumer it is, from 1.
+  let number: UInt64
   /// How often it has been delivered, this time included.
   let deliveries: UInt64
   /// Messages of the stream that are not delivered to anybody yet.
@@ -28,6 +30,7 @@ struct Delivery: Sendable {
     self.subject = String(cString: subject)
     self.reply = String(cString: reply)
     sequence = meta.Sequence.Stream
+    number = meta.Sequence.Consumer
     deliveries = meta.NumDelivered
     pending = meta.NumPending
     storedAt = meta.Timestamp

@@ -15,6 +15,7 @@ extension JetStreamConsumer {
     let subscription = try PullSubscription(plan, connection)
     let timer = state.withLock { state in
       state.subscription = subscription
+      state.look(at: subscription.found)
       return state.timer == nil ? makeTimer(subscription, &state) : nil
     }
     timer?.activate()
@@ -51,7 +52,7 @@ extension JetStreamConsumer {
     do {
       let found = try plan.find(connection)
       state.withLock { state in
-        state.behind = found?.behind ?? state.behind
+        if let found { state.look(at: found) }
         state.missingSince = found == nil ? state.missingSince ?? .now : nil
       }
     } catch {

@@ -13,7 +13,7 @@ import Synchronization
 /// - **Order.** Messages of a subject come in their order to *one* member. JetStream deals them out one by one: where several
 ///   members share a durable consumer, those of one subject are stored at several places at once. Where order matters, give each
 ///   group of subjects a durable consumer of its own (`subject=`), with one member. What is delivered again, after a crash or a
-///   lost acknowledgement, comes after what came meanwhile.
+///   lost acknowledgement, comes after what came meanwhile; with `ordered=true` it comes first (see `JetStreamConsumer+Order`).
 /// - **Time.** The server delivers again what is not acknowledged within `ack_wait`. Messages that are held longer, such as in an
 ///   outage of the sink, are reported as being worked on at a third of it, so it bounds how long the messages of a member
 ///   that was killed are waited for, and not how long a batch may take.
@@ -29,8 +29,21 @@ package final class JetStreamConsumer: LogConsumer {
     var isFailing = false
     var isAsking = false
     var missingSince: ContinuousClock.Instant?
-    var behind: Int?
+    /// Messages that are not delivered to anybody; `nil` when that is not known yet.
+    var pending: Int?
+    /// Messages that other members hold, as far as is known.
+    var othersHold = 0
     var averageSize = 0
+    /// One who waits until nothing is held.
+    var waiter: CheckedContinuation<Void, Never>?
+    /// Since when somebody has messages that are not acknowledged, and it is not this member.
+    var unsettledSince: ContinuousClock.Instant?
+
+    /// The server has said how its consumer stands.
+    mutating func look(at found: ConsumerPlan.Found) {
+      pending = found.pending
+      othersHold = max(found.unacknowledged - held.count, 0)
+    }
   }
 
   /// The most bytes that are asked for at once, by what messages had of late.
@@ -39,6 +52,7 @@ package final class JetStreamConsumer: LogConsumer {
   let plan: ConsumerPlan
   let address: NATSAddress
   let logger: Logger
+  private let isOrdered: Bool
   private let fallback: StreamName
   /// Fetching waits, and must not hold up acknowledgements; what asks JetStream may wait, too.
   let fetching = BlockingQueue(label: "aggregator.nats.fetching")
@@ -50,7 +64,7 @@ package final class JetStreamConsumer: LogConsumer {
   ///
   /// - Parameters:
   ///   - address: Where, with the parameters `stream` (or as the path), `durable`, `subject` (all), `default` (`messages`), and for a
-  ///     consumer that is not there yet `ack_wait` (30s) and `max_ack_pending` (65,536, of all members together: it has to be
+  ///     consumer that is not there yet, `ordered` (false), and `ack_wait` (30s) and `max_ack_pending` (65,536, of all members together: it has to be
   ///     larger than what they hold, or they wait for each other).
   ///   - logger: Where outages are told.
   /// - Throws: ``ProgramError`` for a name or parameter that makes no sense.
@@ -68,6 +82,7 @@ package final class JetStreamConsumer: LogConsumer {
     fallback = try parameters.text("default").map { name throws(ProgramError) in try StreamName(name) } ?? .messages
     let ackWait = try parameters.duration("ack_wait", in: .seconds(1)...(.seconds(3_600))) ?? .seconds(30)
     let unacknowledged = try parameters.number("max_ack_pending", in: 1...10_000_000) ?? 65_536
+    isOrdered = try parameters.flag("ordered") ?? false
     try parameters.finish()
     plan = ConsumerPlan(
       stream: stream, durable: durable, filter: filter, ackWait: Int64(ackWait / .nanoseconds(1)),
@@ -82,7 +97,7 @@ package final class JetStreamConsumer: LogConsumer {
       try Task.checkCancellation()
       if isStopped { return [] }
       do {
-        let messages = try await fetch(atMost: limit)
+        let messages = try await isOrdered ? fetchInOrder(atMost: limit) : fetch(atMost: limit)
         works()
         backOff = .milliseconds(50)
         if isStopped {
@@ -98,10 +113,17 @@ package final class JetStreamConsumer: LogConsumer {
     }
   }
 
-  private var isStopped: Bool { state.withLock { $0.isStopped } }
+  var isStopped: Bool { state.withLock { $0.isStopped } }
 
   private func fetch(atMost limit: Int) async throws -> [LogMessage] {
-    let (deliveries, stream) = try await fetching.run { [self] () -> ([Delivery], String) in
+    try await fetch(atMost: limit) { subscription, most in try subscription.fetch(atMost: most, within: 1_000) } ?? []
+  }
+
+  /// Asks in whatever way `ask` does, given how many there may be; `nil` when that has no answer yet.
+  func fetch(
+    atMost limit: Int, _ ask: @escaping @Sendable (PullSubscription, Int) throws -> [Delivery]?
+  ) async throws -> [LogMessage]? {
+    let (deliveries, stream) = try await fetching.run { [self] () -> ([Delivery]?, String) in
       let subscription = try subscription()
       // While there is no connection requests would pile up, to be answered all at once.
       guard subscription.connection.isConnected else {
@@ -109,16 +131,18 @@ package final class JetStreamConsumer: LogConsumer {
       }
       let most = state.withLock { max(1, min(limit, Self.fetchedBytes / max($0.averageSize, 1))) }
       do {
-        let deliveries = try subscription.fetch(atMost: most, within: 1_000)
+        let deliveries = try ask(subscription, most)
         // A server does not always say of a consumer that is gone that it is.
-        if deliveries.isEmpty, state.withLock({ $0.missingSince != nil }) { try checkStillThere(subscription) }
+        if deliveries?.isEmpty != false, state.withLock({ $0.missingSince != nil }) {
+          try checkStillThere(subscription)
+        }
         return (deliveries, "nats/\(plan.stream)/\(subscription.streamCreatedAt)")
       } catch {
         try checkStillThere(subscription)
         throw error
       }
     }
-    return take(deliveries, identities: stream)
+    return deliveries.map { take($0, identities: stream) }
   }
 
   /// One that was there and is not any more was deleted: made again, it would begin at the beginning.
@@ -147,7 +171,7 @@ package final class JetStreamConsumer: LogConsumer {
     var unfit: [Delivery] = []
     let messages = state.withLock { state in
       state.averageSize = deliveries.reduce(0) { $0 + $1.size } / deliveries.count
-      state.behind = Int(clamping: last.pending) + state.held.count + deliveries.count
+      state.pending = Int(clamping: last.pending)
       return deliveries.compactMap { delivery -> LogMessage? in
         guard let body = delivery.body else {
           unfit.append(delivery)
@@ -212,11 +236,13 @@ package final class JetStreamConsumer: LogConsumer {
   package func acknowledge(_ messages: [LogMessage]) async {
     let replies = state.withLock { $0.held.release(messages) }
     await telling.run { [self] in tell("+ACK", replies) }
+    wakeIfSettled()
   }
 
   package func giveBack(_ messages: [LogMessage]) async {
     let replies = state.withLock { $0.held.release(messages) }
     await telling.run { [self] in tell("-NAK", replies) }
+    wakeIfSettled()
   }
 
   /// What is not told, the server finds out by `ack_wait`.
@@ -235,6 +261,7 @@ package final class JetStreamConsumer: LogConsumer {
 
   package func stop() {
     state.withLock { $0.isStopped = true }
+    wakeIfSettled()
   }
 
   package func close() async {
@@ -259,9 +286,16 @@ package final class JetStreamConsumer: LogConsumer {
   package var lag: LogLag {
     state.withLock { state in
       var lag = LogLag()
-      lag.messages = state.behind
+      lag.isShared = true
       lag.redelivered = state.held.redelivered
-      if let subscription = state.subscription { lag.assigned = [subscription.subjects] }
+      guard let subscription = state.subscription else { return lag }
+      let name = plan.name(subjects: subscription.subjects)
+      lag.assigned = [name]
+      // What was known before an outage is not known any more.
+      guard !state.isFailing, let pending = state.pending else { return lag }
+      let behind = pending + state.othersHold + state.held.count
+      lag.messages = behind
+      lag.behind = [name: behind]
       return lag
     }
   }

@@ -13,6 +13,8 @@ final class PullSubscription: @unchecked Sendable {  // The client library locks
   let streamCreatedAt: Int64
   /// The subjects that it is about.
   let subjects: String
+  /// The durable consumer as it was when it was found.
+  let found: ConsumerPlan.Found
   private let pointer: OpaquePointer
   private let plan: ConsumerPlan
 
@@ -25,6 +27,7 @@ final class PullSubscription: @unchecked Sendable {  // The client library locks
     self.connection = connection
     streamCreatedAt = try plan.streamCreatedAt(connection)
     let found = try plan.find(connection) ?? plan.make(connection)
+    self.found = found
     ackWait = found.ackWait
     subjects = found.subjects
     let subjects = found.subjects

@@ -96,6 +96,40 @@ struct PageTests {
     }
   }
 
+  @Test func `of a program behind a log it shows how far behind, and what is read here`() async throws {
+    try setUp()
+    try await Browser.use { browser in
+      try await served.serve { (port, _) async throws in
+        try await open(browser, port)
+        #expect(try await browser.run("return document.getElementById('log').hidden") as? Bool == true)
+        var lag = LogLag()
+        lag.assigned = (0..<20).map { "orders/\($0)" }
+        for (index, name) in lag.assigned.enumerated() { lag.behind[name] = index * 1_000 }
+        lag.messages = 190_000
+        lag.redelivered = 1_234
+        let log = Overview.Log(lag)
+        served.change { $0.program.log = log }
+        try await eventually("it says so") {
+          try await browser.text("log-sentence") == "190,000 messages behind; 20 partitions here."
+        }
+        #expect(try await browser.text("log-behind") == "190,000")
+        #expect(try await browser.text("log-assigned") == "20 partitions")
+        #expect(try await browser.text("log-redelivered") == "1,234")
+        let rows =
+          "[...document.querySelectorAll('#log-partitions tr')].map((row) => row.innerText.trim().split(/\\s+/).join(' '))"
+        let shown = try await browser.run("return \(rows)") as? [String]
+        #expect(shown?.count == 6 && shown?.first == "orders/19 19,000" && shown?.last == "orders/14 14,000")
+        #expect(try await browser.text("log-more") == "And 14 more that are less far behind.")
+        for (name, width) in [("phone", 360), ("wide", 1_180)] {
+          try await browser.resize(width: width, height: 1_300)
+          #expect(try await isWithinWidth(browser), "\(name)")
+          try await browser.keepPicture("\(name)-log")
+        }
+        #expect(try await browser.console() == [])
+      }
+    }
+  }
+
   @Test func `a stream is chosen, and all is flushed, by keyboard`() async throws {
     try setUp()
     try await Browser.use { browser in

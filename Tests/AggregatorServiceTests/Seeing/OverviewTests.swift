@@ -37,7 +37,7 @@ struct OverviewTests {
     #expect(
       exact == """
         {"connections":null,"deadLetters":null,"held":1,"journal":null,"limit":{"kind":"filling","sentence":"\(filling)",\
-        "stream":null},"second":0,"settings":{"batchSize":500,"capacity":1000,"concurrency":2,"lingerMilliseconds":1.5},\
+        "stream":null},"log":null,"second":0,"settings":{"batchSize":500,"capacity":1000,"concurrency":2,"lingerMilliseconds":1.5},\
         "source":"http://127.0.0.1:8080","state":"running","streams":[{"limit":{"kind":"filling","sentence":"\(filling)"},\
         "name":"messages","numbers":\(numbers)}],"target":"sqlite:a.db","time":1000001.25,"totals":\(numbers),"uptime":1.25,\
         "version":"1.2"}
@@ -56,6 +56,7 @@ struct OverviewTests {
     program.journal = Overview.Journal(messages: 2, bytes: 100, maximumBytes: 1_000, oldestSeconds: 0.5)
     program.deadLetters = 3
     program.connections = 64
+    program.log = Overview.Log(LogLag())
     let overview = Overview(of: meters, program: program)
     #expect(overview.held == 7)
     #expect(try JSONDecoder().decode(Overview.self, from: try overview.json()) == overview)

@@ -133,6 +133,7 @@ struct PrometheusTests {
     program.journal = Overview.Journal(messages: 2, bytes: 100, maximumBytes: 1_000, oldestSeconds: 0.5)
     program.deadLetters = 3
     program.connections = 64
+    program.log = Overview.Log(LogLag())
     var written = PrometheusText()
     Overview(of: meters, program: program).write(to: &written)
     metrics.write(to: &written)
@@ -149,5 +150,6 @@ struct PrometheusTests {
     #expect(text.value("aggregator_journal_oldest_seconds") == 0.5)
     #expect(text.value("aggregator_dead_letters") == 3)
     #expect(text.value("aggregator_connections") == 64)
+    #expect(text.value("aggregator_log_assigned_partitions") == 0)
   }
 }

@@ -111,3 +111,8 @@ extension JetStreamConsumer {
     connection?.close()
   }
 }
+
+extension ConsumerPlan.Found {
+  /// Messages that are not acknowledged.
+  var behind: Int { pending + unacknowledged }
+}

@@ -130,6 +130,7 @@ function show() {
   const numbers = stream?.numbers ?? overview.totals;
   showStreams(stream ? selected : all);
   showState(stream?.limit ?? overview.limit, stream ? undefined : overview.limit.stream);
+  showLog(overview.log);
   showFlow(numbers, (stream ? history?.streams[selected] : history?.totals) ?? { received: [], stored: [] });
   showHeld(numbers, stream);
   showBatches(numbers);
@@ -205,6 +206,35 @@ function showState({ kind, sentence }, stream) {
   const told = `${selected} ${kind}`;
   if (told !== toldKind) text("state-live", sentence);
   toldKind = told;
+}
+
+const mostPartitions = 6;
+
+function showLog(log) {
+  $("log").hidden = !log;
+  if (!log) return;
+  text("log-sentence", log.sentence);
+  text("log-behind", log.behind === null ? "–" : grouped(log.behind));
+  text("log-assigned", log.isShared ? "shared" : `${grouped(log.assigned)} ${log.assigned === 1 ? "partition" : "partitions"}`);
+  text("log-redelivered", grouped(log.redelivered));
+  text("log-what", log.isShared ? "Durable consumer" : "Partition");
+  // Those that are furthest behind.
+  const shown = [...log.partitions].sort((a, b) => (b.behind ?? 0) - (a.behind ?? 0)).slice(0, mostPartitions);
+  const body = $("log-partitions");
+  $("log-table").hidden = shown.length === 0;
+  while (body.rows.length < shown.length) {
+    const row = body.insertRow();
+    row.insertCell();
+    row.insertCell();
+  }
+  while (body.rows.length > shown.length) body.deleteRow(-1);
+  shown.forEach(({ name, behind }, index) => {
+    const { cells } = body.rows[index];
+    text(cells[0], name);
+    text(cells[1], behind === null ? "–" : grouped(behind));
+  });
+  $("log-more").hidden = log.assigned <= shown.length;
+  text("log-more", `And ${grouped(log.assigned - shown.length)} more that are less far behind.`);
 }
 
 function showFlow(numbers, series) {

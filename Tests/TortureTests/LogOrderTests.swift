@@ -1,0 +1,204 @@
+#if NATS
+  import AggregatorTestSupport
+  import BatchingTesting
+  import Foundation
+  import Testing
+
+  /// The whole way at full size: edges, a cluster of three JetStream servers, an ordered storing member for each of three streams,
+  /// PostgreSQL; and kill -9 for all but the last.
+  @Suite("Order through edges, log and members", .serialized, .timeLimit(.minutes(60)))
+  struct LogOrderTests {
+    @Test func `whoever is killed: nothing is missing, nothing is there twice, and the order by key holds`()
+      async throws
+    {
+      let site = try await Site()
+      for program in site.edges + site.members { try await program.start() }
+      let clients = BulkClients(
+        12, ports: site.edges.map(\.port), streams: Site.streams, quota: TortureSize.logMessages)
+      let began = ContinuousClock.now
+      let sending = Task { try await clients.run() }
+      var kills = Kills()
+      do {
+        try await eventually("there is load", within: .seconds(60)) { clients.acknowledged > 0 }
+        try await kills.run(site) { clients.acknowledged >= TortureSize.logMessages }
+      } catch {
+        sending.cancel()
+        throw error
+      }
+      clients.stop()
+      try await sending.value
+      let sent = ContinuousClock.now - began
+      try await eventually("all is stored", within: .seconds(300)) {
+        try await site.stored() >= clients.acknowledged
+      }
+      let took = ContinuousClock.now - began
+      for program in site.edges + site.members {
+        program.kill(SIGTERM)
+        #expect(try await program.end() == 0, "\(program.errors)")
+      }
+      for stream in Site.streams {
+        #expect(try await site.counts(in: stream) == clients.expected(in: stream), "seed \(TortureSize.seed)")
+        #expect(try await site.outOfOrder(in: stream) == [], "seed \(TortureSize.seed)")
+      }
+      print(
+        "log: \(clients.acknowledged) messages, sent in \(sent), stored after \(took); killed \(kills); "
+          + "seed \(TortureSize.seed)")
+    }
+  }
+
+  /// All that runs.
+  private struct Site {
+    static let streams = ["part0", "part1", "part2"]
+
+    let cluster: NATSCluster
+    let database: PostgresServer
+    let uri: String
+    let edges: [RestartableProgram]
+    let members: [RestartableProgram]
+    /// What each member talks to the log through.
+    let valves: [Valve]
+
+    init() async throws {
+      database = try await PostgresServer.shared()
+      let uri = try await database.database()
+      self.uri = uri
+      // Members are to know of no way past the valve.
+      let cluster = try await NATSCluster(3, more: ["--no_advertise"])
+      self.cluster = cluster
+      edges = try (0..<2).map { _ in
+        try RestartableProgram(
+          [
+            "--to", "nats://\(cluster.hosts)/EVENTS?replicas=3&window=1", "--store-timeout", "20s", "--concurrency",
+            "3",
+          ])
+      }
+      let valves = try Self.streams.map { _ in try Valve(before: cluster.servers.map(\.port)) }
+      self.valves = valves
+      members = try zip(Self.streams, valves).map { stream, valve in
+        let parameters = "stream=EVENTS&durable=\(stream)&subject=EVENTS.\(stream)&ordered=true&ack_wait=2s"
+        return try RestartableProgram(["--to", uri], from: "nats://\(NATSCluster.hosts(valve.ports))?\(parameters)")
+      }
+    }
+
+    /// Rows that are there.
+    func stored() async throws -> Int {
+      var count = 0
+      for stream in Self.streams {
+        guard try await database.sql("SELECT to_regclass('\(stream)')", uri: uri) == [stream] else { continue }
+        count += try await database.sql("SELECT count(*) FROM \(stream)", uri: uri).first.flatMap { Int($0) } ?? 0
+      }
+      return count
+    }
+
+    /// `KEY|COUNT` for each key, in order: what is there twice makes a count too large.
+    func counts(in stream: String) async throws -> [String] {
+      try await database.sql(
+        "SELECT body->>'key', count(*) FROM \(stream) GROUP BY 1", uri: uri
+      ).sorted()
+    }
+
+    /// Messages whose number does not follow on that of the message of the same key that was stored before it.
+    func outOfOrder(in stream: String) async throws -> [String] {
+      try await database.sql(
+        """
+        SELECT id, key, number, before FROM (
+          SELECT id, key, number, lag(number, 1, -1) OVER (PARTITION BY key ORDER BY id) AS before
+          FROM (SELECT id, body->>'key' AS key, (body->>'number')::int AS number FROM \(stream)) AS messages
+        ) AS pairs WHERE number <> before + 1 ORDER BY id LIMIT 20
+        """, uri: uri)
+    }
+
+    /// Whether a message is there; before the first is stored there is no table.
+    func has(_ identity: String, in stream: String) async -> Bool {
+      (try? await database.sql("SELECT 1 FROM \(stream) WHERE identity = '\(identity)'", uri: uri)) == ["1"]
+    }
+  }
+
+  /// Kills, at random moments and in random order.
+  private struct Kills: CustomStringConvertible {
+    enum Kind: String, CaseIterable {
+      case member, edge, server, leader
+      case memberWithMessages = "member with messages in hand"
+      case memberAfterCommit = "member between commit and acknowledgement"
+      case connection = "connection with messages on their way"
+    }
+
+    private var counts: [Kind: Int] = [:]
+    private var random = SeededGenerator(seed: TortureSize.seed)
+
+    var description: String { Kind.allCases.map { "\($0.rawValue) \(counts[$0] ?? 0) times" }.joined(separator: ", ") }
+
+    /// Each kind at least once, and then until there is enough.
+    mutating func run(_ site: Site, isEnough: () -> Bool) async throws {
+      repeat {
+        for kind in Kind.allCases.shuffled(using: &random) {
+          try await Task.sleep(
+            for: .milliseconds(Int.random(in: 50..<(TortureSize.isFull ? 6_000 : 500), using: &random)))
+          try await kill(kind, site)
+          counts[kind, default: 0] += 1
+        }
+      } while !isEnough()
+    }
+
+    private mutating func kill(_ kind: Kind, _ site: Site) async throws {
+      switch kind {
+      case .member: try await restart(site.members[Int.random(in: 0..<3, using: &random)])
+      case .edge: try await restart(site.edges[Int.random(in: 0..<2, using: &random)])
+      case .server: try await restart(site.cluster.servers[Int.random(in: 0..<3, using: &random)])
+      case .leader:
+        var leader: NATSServer?
+        try await eventually("the stream has a leader", within: .seconds(60)) {
+          leader = try await site.cluster.leader(of: "EVENTS")
+          return leader != nil
+        }
+        if let leader { try await restart(leader) }
+      case .memberWithMessages: try await loseDelivery(Int.random(in: 0..<3, using: &random), site, kills: true)
+      case .memberAfterCommit: try await killAfterCommit(Int.random(in: 0..<3, using: &random), site)
+      case .connection: try await loseDelivery(Int.random(in: 0..<3, using: &random), site, kills: false)
+      }
+    }
+
+    private func restart(_ program: RestartableProgram) async throws {
+      program.kill(SIGKILL)
+      try await program.end()
+      try await program.start()
+    }
+
+    /// Waits until it has caught up: two of three that are down at once lose nothing, but nothing goes on.
+    private func restart(_ server: NATSServer) async throws {
+      try await server.kill()
+      try await Task.sleep(for: .milliseconds(500))
+      try server.start()
+      try await eventually("\(server.name) has caught up", within: .seconds(120)) {
+        try await Task.sleep(for: .milliseconds(50))
+        return await server.isHealthy()
+      }
+    }
+
+    /// Messages are the member's, as the log sees it, and it never stores them.
+    private func loseDelivery(_ index: Int, _ site: Site, kills: Bool) async throws {
+      let valve = site.valves[index]
+      valve.arm(loses: true)
+      try await eventually("a message is delivered", within: .seconds(120)) { valve.identity != nil }
+      if kills {
+        site.members[index].kill(SIGKILL)
+        try await site.members[index].end()
+      }
+      valve.open()
+      if kills { try await site.members[index].start() }
+    }
+
+    /// What a member has stored is in the database, what it says of that does not arrive, and then it is gone.
+    private func killAfterCommit(_ index: Int, _ site: Site) async throws {
+      let valve = site.valves[index]
+      valve.arm(loses: false)
+      try await eventually("a message is delivered to the member", within: .seconds(120)) { valve.identity != nil }
+      let identity = valve.identity ?? ""
+      try await eventually("the message is stored") { await site.has(identity, in: Site.streams[index]) }
+      site.members[index].kill(SIGKILL)
+      try await site.members[index].end()
+      valve.open()
+      try await site.members[index].start()
+    }
+  }
+#endif
