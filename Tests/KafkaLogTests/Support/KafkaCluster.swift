@@ -17,8 +17,12 @@ final class KafkaCluster: Sendable {
   static var isMock: Bool { real == nil }
   private static let real = ProcessInfo.processInfo.environment["KAFKA_BOOTSTRAP"].flatMap { $0.isEmpty ? nil : $0 }
 
-  /// Starts it, and makes the topic.
-  init(brokers: Int = 1, partitions: Int = 4) async throws {
+  // Members that share a topic need a round trip, as a network has one. The leader of a group asks for metadata before it says
+  // who gets what; on loopback its answer may be there before another member has asked for its part, and the mock tells that
+  // member INVALID_REQUEST then (a real broker gives it its part). It joins once more, and in that second rebalance the mock
+  // takes no commits at all, so that partitions are given up without.
+  /// Starts it, and makes the topic; the mock's brokers answer after `roundTrip` milliseconds.
+  init(brokers: Int = 1, partitions: Int = 4, roundTrip: Int = 0) async throws {
     topic = "test-\(UUID().uuidString.prefix(8).lowercased())"
     if let bootstrap = Self.real {
       mock = nil
@@ -28,6 +32,9 @@ final class KafkaCluster: Sendable {
       let mock = try MockProcess(["\(brokers)", "\(topic):\(partitions)"])
       self.mock = mock
       bootstrap = try await mock.line()
+      if roundTrip > 0 {
+        for broker in 1...brokers { try await command("delay \(broker) \(roundTrip)") }
+      }
     }
   }
 
@@ -52,9 +59,10 @@ final class KafkaCluster: Sendable {
 
   /// A member of the group `group`.
   ///
-  /// Rebalances of the mock take about as long as a session.
+  /// A rebalance of the mock takes as long as a session but a second; real brokers take no shorter session than six.
   func consumer(_ parameters: String..., options: KafkaConsumer.Options = .init()) throws -> KafkaConsumer {
-    let all = ["group=group", "session.timeout.ms=6000", "heartbeat.interval.ms=200"] + parameters
+    let session = Self.isMock ? 3_000 : 6_000
+    let all = ["group=group", "session.timeout.ms=\(session)", "heartbeat.interval.ms=200"] + parameters
     return try KafkaConsumer(
       KafkaAddress("kafka://\(bootstrap)/\(topic)?\(all.joined(separator: "&"))"), options: options,
       logger: Logger(label: "test"))
