@@ -72,6 +72,7 @@ adaptation: tools
 	swift run -c release --package-path Benchmarks Adaptive
 
 # The program under kill -9, outages, hostile input and load, at full size, about half an hour; a little of it is in make test.
+torture: export ENGINES = nats,kafka
 torture: tools test-tools
 	swift build -c release --product aggregator
 	swift build --build-tests

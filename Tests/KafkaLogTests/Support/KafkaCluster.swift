@@ -11,7 +11,7 @@ final class KafkaCluster: Sendable {
   let bootstrap: String
   /// A topic of the test's own.
   let topic: String
-  private let mock: MockProcess?
+  private let mock: KafkaMock?
 
   /// Whether it can be tortured.
   static var isMock: Bool { real == nil }
@@ -29,9 +29,9 @@ final class KafkaCluster: Sendable {
       self.bootstrap = bootstrap
       try await RealTopic.make(topic, partitions: partitions, on: bootstrap)
     } else {
-      let mock = try MockProcess(["\(brokers)", "\(topic):\(partitions)"])
+      let mock = try KafkaMock(brokers: brokers, topics: ["\(topic):\(partitions)"])
       self.mock = mock
-      bootstrap = try await mock.line()
+      bootstrap = try await mock.bootstrap()
       if roundTrip > 0 {
         for broker in 1...brokers { try await command("delay \(broker) \(roundTrip)") }
       }
@@ -40,9 +40,7 @@ final class KafkaCluster: Sendable {
 
   /// Tells the mock to do something; see `kafka-mock`.
   func command(_ line: String) async throws {
-    let mock = try #require(mock)
-    try mock.write(line)
-    #expect(try await mock.line() == "ok", "\(line)")
+    try await #require(mock).perform(line)
   }
 
   /// The address of the topic, or of another.
@@ -73,13 +71,15 @@ final class KafkaCluster: Sendable {
   /// Produces lines, with a key before a tab where there is one.
   func produce(_ lines: [String], _ options: String...) async throws {
     let input = lines.map { $0 + "\n" }.joined()
-    _ = try await Command.run("kcat", ["-b", bootstrap, "-t", topic, "-P", "-K", "\t"] + options, input: input)
+    try await AggregatorTestSupport.command(
+      "/usr/bin/kcat", ["-b", bootstrap, "-t", topic, "-P", "-K", "\t"] + options, input: input)
   }
 
   /// What is in the topic, a line a message, in this format of kcat's.
   func read(_ format: String, topic: String? = nil) async throws -> [String] {
-    let output = try await Command.run(
-      "kcat", ["-b", bootstrap, "-t", topic ?? self.topic, "-C", "-e", "-q", "-o", "beginning", "-f", format + "\\n"])
+    let output = try await AggregatorTestSupport.command(
+      "/usr/bin/kcat",
+      ["-b", bootstrap, "-t", topic ?? self.topic, "-C", "-e", "-q", "-o", "beginning", "-f", format + "\\n"])
     return output.split(separator: "\n").map(String.init)
   }
 }
