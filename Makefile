@@ -16,25 +16,24 @@ run: tools
 	@echo
 	@exec "$$(swift build -c release --show-bin-path)/aggregator" --from $(FROM) --to $(TO)
 
-# All tests but Kafka's rebalances; those of the program start the program. The long ones run by themselves, so that the others are not kept waiting.
+# All tests; those of the program start the program. The long ones run by themselves, so that the others are not kept waiting.
 # Those that start servers and programs are few at a time: on two cores all of them at once would starve each other.
 long = CoreSimulation|Exhaustive
 few = --experimental-maximum-parallelization-width
-# Rebalances take the mock cluster of Kafka a session's time-out each, and now and then longer than a test waits: make test-kafka.
-rebalances = KafkaLogTests.*(Group|Consumer)Tests
 test: export ENGINES = nats,kafka
 test: tools test-tools
 	swift build --build-tests
 	swift test --skip-build --filter '^BatchingTests' --skip '$(long)'
 	swift test --skip-build --filter '^Aggregator' $(few) 4
-	swift test --skip-build --filter '^(NATSLog|KafkaLog)Tests' --skip '$(rebalances)' $(few) 2
+	swift test --skip-build --filter '^NATSLogTests' $(few) 2
+	swift test --skip-build --filter '^KafkaLogTests' $(few) 4
 	swift test --skip-build --filter TortureTests --no-parallel
 	swift test --skip-build --filter '$(long)'
 
 # The tests of Kafka, on librdkafka's mock cluster; on a real one: make test-kafka KAFKA_BOOTSTRAP=host:9092
 test-kafka: tools
 	@scripts/install.sh librdkafka-dev kcat
-	ENGINES=kafka swift test --filter KafkaLogTests
+	ENGINES=kafka swift test --filter KafkaLogTests $(few) 4
 
 # The library's tests under ThreadSanitizer. What is left out runs on one thread, or is pure.
 tsan: tools
@@ -89,6 +88,7 @@ adaptation: tools
 	swift run -c release --package-path Benchmarks Adaptive
 
 # The program under kill -9, outages, hostile input and load, at full size, about half an hour; a little of it is in make test.
+torture: export ENGINES = nats,kafka
 torture: tools test-tools
 	swift build -c release --product aggregator
 	swift build --build-tests

@@ -254,8 +254,8 @@ if engines.contains("kafka") {
       ]
     ),
   ]
-  for target in package.targets where target.name == "aggregator" {
-    target.dependencies.append("KafkaLog")
+  for target in package.targets where ["aggregator", "TortureTests"].contains(target.name) {
+    target.dependencies.append(target.name == "aggregator" ? "KafkaLog" : "kafka-mock")
     target.swiftSettings = (target.swiftSettings ?? []) + [.define("KAFKA")]
   }
 }

@@ -49,6 +49,10 @@ func perform(_ words: [String]) -> rd_kafka_resp_err_t? {
     guard errors.count == words.count - 2 else { return nil }
     rd_kafka_mock_push_request_errors_array(cluster, Int16(api), errors.count, errors)
     return RD_KAFKA_RESP_ERR_NO_ERROR
+  case ("well", 2):  // well API: no more errors of those
+    guard let api = numbers[1] else { return nil }
+    rd_kafka_mock_clear_request_errors(cluster, Int16(api))
+    return RD_KAFKA_RESP_ERR_NO_ERROR
   default: return nil
   }
 }

@@ -3,6 +3,10 @@ import Foundation
 /// A program that a test needs has failed, or is not there.
 package struct CommandFailure: Error, CustomStringConvertible {
   package let description: String
+
+  package init(description: String) {
+    self.description = description
+  }
 }
 
 /// Runs a program to its end; returns what it has written.

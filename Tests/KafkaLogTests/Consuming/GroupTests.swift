@@ -28,7 +28,7 @@ import Testing
   }
 
   @Test func `Members come and go while messages flow, and each message is stored once, in order`() async throws {
-    let cluster = try await KafkaCluster(brokers: 3, partitions: 6)
+    let cluster = try await KafkaCluster(brokers: 3, partitions: 6, roundTrip: 100)
     let folder = try TemporaryFolder()
     let sink = try SQLiteSink(path: folder.file("messages.db"))
     let flow = try Flow(cluster.sink(key: .value { "key-\((number(in: $0.body) ?? 0) % 50)" }))
@@ -61,7 +61,7 @@ import Testing
   }
 
   @Test func `A backlog that is read slowly survives rebalances in the midst of it`() async throws {
-    let cluster = try await KafkaCluster(brokers: 3, partitions: 6)
+    let cluster = try await KafkaCluster(brokers: 3, partitions: 6, roundTrip: 100)
     let folder = try TemporaryFolder()
     let file = try SQLiteSink(path: folder.file("messages.db"))
     let sink = SlowSink(file)
@@ -87,7 +87,7 @@ import Testing
   }
 
   @Test func `A group that revokes everything at each rebalance works too`() async throws {
-    let cluster = try await KafkaCluster(partitions: 4)
+    let cluster = try await KafkaCluster(partitions: 4, roundTrip: 100)
     let folder = try TemporaryFolder()
     let sink = try SQLiteSink(path: folder.file("messages.db"))
     let flow = try Flow(cluster.sink(key: .value { "key-\((number(in: $0.body) ?? 0) % 50)" }))
@@ -109,7 +109,7 @@ import Testing
   }
 
   @Test func `What is in the log twice is stored once, where it has an identity`() async throws {
-    let cluster = try await KafkaCluster(partitions: 2)
+    let cluster = try await KafkaCluster(partitions: 2, roundTrip: 100)
     let folder = try TemporaryFolder()
     let sink = try SQLiteSink(path: folder.file("messages.db"))
     let target = try cluster.sink(key: .value { $0.body })
@@ -127,7 +127,7 @@ import Testing
   }
 
   @Test func `A member that is killed between the sink's commit and its own leaves nothing twice`() async throws {
-    let cluster = try await KafkaCluster(partitions: 2)
+    let cluster = try await KafkaCluster(partitions: 2, roundTrip: 100)
     let folder = try TemporaryFolder()
     let sink = try SQLiteSink(path: folder.file("messages.db"))
     try await cluster.produce((0..<500).map { "k\($0)\t{\"n\":\($0)}" })
@@ -151,7 +151,7 @@ import Testing
   }
 
   @Test func `Partitions are given up only when what is in hands is settled and committed`() async throws {
-    let cluster = try await KafkaCluster(partitions: 2)
+    let cluster = try await KafkaCluster(partitions: 2, roundTrip: 100)
     try await cluster.produce((0..<100).map { "k\($0)\t{\"n\":\($0)}" })
     var options = KafkaConsumer.Options()
     options.commitInterval = .milliseconds(10)
@@ -174,7 +174,7 @@ import Testing
   }
 
   @Test func `What is not settled in time is another member's, and is not committed by the first`() async throws {
-    let cluster = try await KafkaCluster(partitions: 2)
+    let cluster = try await KafkaCluster(partitions: 2, roundTrip: 100)
     try await cluster.produce((0..<100).map { "k\($0)\t{\"n\":\($0)}" })
     var options = KafkaConsumer.Options()
     options.revokeTimeout = .milliseconds(100)
@@ -195,7 +195,7 @@ import Testing
 
   @Test(.enabled(if: KafkaCluster.isMock))
   func `A sink that fails for a while costs neither messages nor membership`() async throws {
-    let cluster = try await KafkaCluster(brokers: 3, partitions: 3)
+    let cluster = try await KafkaCluster(brokers: 3, partitions: 3, roundTrip: 100)
     let folder = try TemporaryFolder()
     let sink = FailingSink(try SQLiteSink(path: folder.file("messages.db")))
     try await cluster.produce((0..<1_000).map { "k\($0)\t{\"n\":\($0)}" })

@@ -49,7 +49,7 @@ import Testing
     let cluster = try await KafkaCluster(partitions: 1)
     let folder = try TemporaryFolder()
     try Data([0xFF, 0x00, 0x41]).write(to: URL(fileURLWithPath: folder.file("bytes")))
-    _ = try await Command.run("kcat", ["-b", cluster.bootstrap, "-t", cluster.topic, "-P", folder.file("bytes")])
+    try await command("/usr/bin/kcat", ["-b", cluster.bootstrap, "-t", cluster.topic, "-P", folder.file("bytes")])
     let consumer = try cluster.consumer()
     #expect(try await take(1, from: consumer).first?.message.body == "{\"base64\":\"/wBB\"}")
     await consumer.close()

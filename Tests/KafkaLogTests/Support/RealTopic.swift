@@ -1,3 +1,4 @@
+import AggregatorTestSupport
 import CKafka
 import Foundation
 
@@ -24,7 +25,7 @@ enum RealTopic {
       }
     }
     guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
-      throw Command.Failed(description: "no topic on \(bootstrap): \(String(cString: rd_kafka_err2str(code)))")
+      throw CommandFailure(description: "no topic on \(bootstrap): \(String(cString: rd_kafka_err2str(code)))")
     }
   }
 }

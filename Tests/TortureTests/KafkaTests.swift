@@ -1,0 +1,107 @@
+#if KAFKA
+  import AggregatorTestSupport
+  import BatchingTesting
+  import Foundation
+  import Testing
+
+  /// Edges before a Kafka cluster of three brokers (librdkafka's mock), members of one group behind it, and all that may
+  /// happen to them.
+  @Suite("Edges, Kafka and members", .serialized, .timeLimit(.minutes(60)))
+  struct KafkaTests {
+    /// What is done to a program or to the cluster.
+    private enum Blow: CaseIterable {
+      case killMember, stopMember, brokerDown, errors, killEdge, downToOneMember
+    }
+
+    @Test
+    func `members come, go and are killed, brokers fail: nothing acknowledged is missing, nothing is stored twice`()
+      async throws
+    {
+      let database = try await PostgresServer.shared()
+      let layout = try await KafkaLayout(into: database.database())
+      var random = SeededGenerator(seed: TortureSize.seed)
+      let sending = layout.clients.map { clients in Task { try await clients.run(4) } }
+      do {
+        try await layout.start()
+        for round in 0..<(TortureSize.isFull ? 60 : 6) {
+          try await Task.sleep(for: .milliseconds(Int.random(in: 500..<2_500, using: &random)))
+          let blow = Blow.allCases[round % Blow.allCases.count]
+          try await strike(blow, layout, &random)
+          try await layout.produceByKcat(100, round: round)
+        }
+      } catch {
+        for task in sending { task.cancel() }
+        throw error
+      }
+      for clients in layout.clients { clients.stop() }
+      for task in sending { try await task.value }
+      let acknowledged = layout.clients.flatMap(\.result.identities)
+      try await layout.stopEdges()
+
+      let log = try await layout.log()
+      let identities = Set(log.map(\.identity))
+      #expect(Set(acknowledged).isSubset(of: identities), "acknowledged, and kcat does not find it in the log")
+      #expect(log.count { $0.identity.hasPrefix("kafka/") } >= layout.producedByKcat)
+      let query = "SELECT identity FROM messages ORDER BY id"
+      try await eventually("all of the log is stored", within: .seconds(120)) {
+        identities.isSubset(of: try await database.sql(query, uri: layout.uri))
+      }
+      try await layout.stopMembers()
+      let stored = try await database.sql(query, uri: layout.uri)
+      #expect(Set(stored) == identities, "stored and not in the log; seed \(TortureSize.seed)")
+      #expect(stored.count == identities.count, "stored twice; seed \(TortureSize.seed)")
+      let keys = Dictionary(log.map { ($0.identity, $0.key) }) { first, _ in first }
+      expectOrder(stored, log: log.map(\.identity), keys: keys)
+      print(
+        "kafka: \(acknowledged.count) acknowledged, \(log.count) in the log, \(stored.count) stored;",
+        "seed \(TortureSize.seed)")
+    }
+
+    private func strike(_ blow: Blow, _ layout: KafkaLayout, _ random: inout SeededGenerator) async throws {
+      let members = layout.members
+      let member = members[Int.random(in: members.indices, using: &random)]
+      switch blow {
+      case .killMember:
+        member.kill(SIGKILL)
+        try await member.end()
+        try await member.start()
+      case .stopMember:
+        member.kill(SIGTERM)
+        #expect(try await member.end() == 0, "\(member.errors)")
+        try await member.start()
+      case .brokerDown:
+        let broker = Int.random(in: 1...3, using: &random)
+        try await layout.mock.perform("down \(broker)")
+        try await Task.sleep(for: .milliseconds(Int.random(in: 200..<2_000, using: &random)))
+        try await layout.mock.perform("up \(broker)")
+      case .errors:
+        // Not the leader, too few replicas, timed out; unknown; rebalance, coordinator, timed out; rebalance.
+        for errors in ["0 6 19 7 20", "1 6 -1 7 5", "8 27 16 14 7", "12 27"] {
+          try await layout.mock.perform("errors \(errors)")
+        }
+      case .killEdge:
+        let edge = layout.edges[Int.random(in: layout.edges.indices, using: &random)]
+        edge.kill(SIGKILL)
+        try await edge.end()
+        try await edge.start()
+      case .downToOneMember:
+        // Down to one, and up again.
+        for other in members.dropFirst() { other.kill(SIGTERM) }
+        for other in members.dropFirst() { #expect(try await other.end() == 0, "\(other.errors)") }
+        for other in members.dropFirst() { try await other.start() }
+      }
+    }
+
+    /// The messages of a key were stored in the order in which the log has them first.
+    private func expectOrder(_ stored: [String], log: [String], keys: [String: String]) {
+      func byKey(_ identities: [String]) -> [String: [String]] {
+        var seen: Set<String> = []
+        return Dictionary(grouping: identities.filter { seen.insert($0).inserted }) { keys[$0] ?? "" }
+      }
+      let expected = byKey(log)
+      for (key, identities) in byKey(stored) {
+        #expect(identities == expected[key], "the order of key \(key); seed \(TortureSize.seed)")
+      }
+    }
+  }
+#endif
