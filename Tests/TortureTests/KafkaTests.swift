@@ -66,8 +66,7 @@
         try await member.end()
         try await member.start()
       case .stopMember:
-        member.kill(SIGTERM)
-        #expect(try await member.end() == 0, "\(member.errors)")
+        try await layout.end([member])
         try await member.start()
       case .brokerDown:
         let broker = Int.random(in: 1...3, using: &random)
@@ -86,8 +85,7 @@
         try await edge.start()
       case .downToOneMember:
         // Down to one, and up again.
-        for other in members.dropFirst() { other.kill(SIGTERM) }
-        for other in members.dropFirst() { #expect(try await other.end() == 0, "\(other.errors)") }
+        try await layout.end(Array(members.dropFirst()))
         for other in members.dropFirst() { try await other.start() }
       }
     }
