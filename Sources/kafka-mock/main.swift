@@ -22,7 +22,10 @@ guard let brokers = arguments.first.flatMap({ Int32($0) }), brokers > 0 else {
   end("give the number of brokers, and TOPIC:PARTITIONS of each topic")
 }
 var reason = [CChar](repeating: 0, count: 512)
-guard let client = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), &reason, reason.count),
+let configuration = rd_kafka_conf_new()
+// Not that it has no brokers to connect to.
+rd_kafka_conf_set(configuration, "log_level", "4", nil, 0)
+guard let client = rd_kafka_new(RD_KAFKA_PRODUCER, configuration, &reason, reason.count),
   let cluster = rd_kafka_mock_cluster_new(client, brokers)
 else { end("no cluster: \(String(decoding: reason.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))") }
 

@@ -16,7 +16,8 @@ package final class KafkaMock: Sendable {
     process.arguments = ["\(brokers)"] + topics
     process.standardInput = input
     process.standardOutput = output
-    process.standardError = FileHandle.nullDevice
+    // An assertion of the mock's that fails shall be seen.
+    process.standardError = FileHandle.standardError
     output.fileHandleForReading.readabilityHandler = { [weak self] handle in
       let data = handle.availableData
       if data.isEmpty { handle.readabilityHandler = nil }
@@ -33,6 +34,9 @@ package final class KafkaMock: Sendable {
     try? input.fileHandleForWriting.close()
     if process.isRunning { kill(process.processIdentifier, SIGKILL) }
   }
+
+  /// Whether it is there; not after an assertion of the mock's own has failed.
+  package var isRunning: Bool { process.isRunning }
 
   /// `bootstrap.servers`, which it says first; to be asked for once, before any command.
   package func bootstrap() async throws -> String {

@@ -28,10 +28,12 @@
       self.bootstrap = bootstrap
       // As a network has it: without, the leader of the group may be faster than the others, which the mock cannot bear.
       for broker in 1...3 { try await mock.perform("delay \(broker) 50") }
+      // One request at a time, because the mock does not look at sequence numbers: when a request is answered with an error and
+      // the one behind it is taken, librdkafka counts the first as stored, since a real broker would have refused the second.
+      let parameters = "reconnect.backoff.max.ms=500&max.in.flight.requests.per.connection=1"
       edges = try (0..<2).map { _ in
         try RestartableProgram([
-          "--to", "kafka://\(bootstrap)/events?reconnect.backoff.max.ms=500", "--key-field", "client",
-          "--store-timeout", "30s",
+          "--to", "kafka://\(bootstrap)/events?\(parameters)", "--key-field", "client", "--store-timeout", "30s",
         ])
       }
       members = try (0..<3).map { _ in
@@ -63,11 +65,17 @@
       try await end(members)
     }
 
-    private func end(_ programs: [RestartableProgram]) async throws {
+    /// Ends programs by SIGTERM, which they survive in order.
+    ///
+    /// But for a bug of librdkafka 2.0.2: a member that ends between its election as leader and its sharing out aborts when it
+    /// frees its client. It has stored, committed and left by then.
+    func end(_ programs: [RestartableProgram]) async throws {
       for program in programs { program.kill(SIGTERM) }
       for program in programs {
         let status = try await program.end()
-        guard status == 0 else { throw CommandFailure(description: "ended with \(status): \(program.errors)") }
+        guard status == 0 || program.errors.contains("rd_kafka_sticky_assignor_state_destroy: Assertion") else {
+          throw CommandFailure(description: "ended with \(status): \(program.errors)")
+        }
       }
     }
 
@@ -80,7 +88,8 @@
     func produceByKcat(_ count: Int, round: Int) async throws {
       let lines = (0..<count).map { "kcat-\($0 % 10)\t{\"round\":\(round),\"n\":\($0)}\n" }.joined()
       try await command(
-        "/usr/bin/kcat", ["-b", bootstrap, "-t", "events", "-P", "-K", "\t", "-X", "enable.idempotence=true"],
+        "/usr/bin/kcat",
+        ["-b", bootstrap, "-t", "events", "-P", "-K", "\t", "-X", "enable.idempotence=true", "-X", "max.in.flight=1"],
         input: lines)
       byKcat.add(count, ordering: .relaxed)
     }

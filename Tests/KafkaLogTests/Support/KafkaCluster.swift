@@ -55,12 +55,12 @@ final class KafkaCluster: Sendable {
       KafkaAddress("kafka://\(bootstrap)/\(topic)\(query)"), key: key, logger: Logger(label: "test"))
   }
 
-  /// A member of the group `group`.
+  /// A member of the topic's own group, so that tests on one cluster are not in each other's way.
   ///
   /// A rebalance of the mock takes as long as a session but a second; real brokers take no shorter session than six.
   func consumer(_ parameters: String..., options: KafkaConsumer.Options = .init()) throws -> KafkaConsumer {
     let session = Self.isMock ? 3_000 : 6_000
-    let all = ["group=group", "session.timeout.ms=\(session)", "heartbeat.interval.ms=200"] + parameters
+    let all = ["group=\(topic)", "session.timeout.ms=\(session)", "heartbeat.interval.ms=200"] + parameters
     return try KafkaConsumer(
       KafkaAddress("kafka://\(bootstrap)/\(topic)?\(all.joined(separator: "&"))"), options: options,
       logger: Logger(label: "test"))
