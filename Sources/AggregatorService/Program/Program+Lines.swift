@@ -39,6 +39,7 @@ extension Program {
         handlerTimeout: options.storeTimeout,
         drainTimeout: options.drainTimeout
       ),
+      clock: AlarmClock(),
       logger: logger
     ) { batch in
       let began = ContinuousClock.now

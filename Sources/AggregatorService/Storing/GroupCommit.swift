@@ -33,6 +33,7 @@ final class GroupCommit: Storing {
     aggregator = try KeyedAggregator(
       name: "requests",
       configuration: Self.configuration(options),
+      clock: AlarmClock(),
       logger: logger,
       weight: { weigher.weight(of: $0.messages.count) },
       key: \.stream
