@@ -37,8 +37,10 @@
         #expect(try await program.end() == 0, "\(program.errors)")
       }
       for stream in Site.streams {
-        #expect(try await site.counts(in: stream) == clients.expected(in: stream), "seed \(TortureSize.seed)")
-        #expect(try await site.outOfOrder(in: stream) == [], "seed \(TortureSize.seed)")
+        let counts = try await site.counts(in: stream)
+        #expect(counts == clients.expected(in: stream), "seed \(TortureSize.seed)")
+        let outOfOrder = try await site.outOfOrder(in: stream)
+        #expect(outOfOrder == [], "seed \(TortureSize.seed)")
       }
       print(
         "log: \(clients.acknowledged) messages, sent in \(sent), stored after \(took); killed \(kills); "
@@ -101,10 +103,12 @@
     func outOfOrder(in stream: String) async throws -> [String] {
       try await database.sql(
         """
-        SELECT id, key, number, before FROM (
-          SELECT id, key, number, lag(number, 1, -1) OVER (PARTITION BY key ORDER BY id) AS before
-          FROM (SELECT id, body->>'key' AS key, (body->>'number')::int AS number FROM \(stream)) AS messages
-        ) AS pairs WHERE number <> before + 1 ORDER BY id LIMIT 20
+        SELECT id, received_at, identity, key, number, before FROM (
+          SELECT id, received_at, identity, key, number, lag(number, 1, -1) OVER (PARTITION BY key ORDER BY id) AS before
+          FROM (
+            SELECT id, received_at, identity, body->>'key' AS key, (body->>'number')::int AS number FROM \(stream)
+          ) AS messages
+        ) AS pairs WHERE number <> before + 1 ORDER BY id LIMIT 60
         """, uri: uri)
     }
 
@@ -191,14 +195,27 @@
     /// What a member has stored is in the database, what it says of that does not arrive, and then it is gone.
     private func killAfterCommit(_ index: Int, _ site: Site) async throws {
       let valve = site.valves[index]
-      valve.arm(loses: false)
-      try await eventually("a message is delivered to the member", within: .seconds(120)) { valve.identity != nil }
-      let identity = valve.identity ?? ""
-      try await eventually("the message is stored") { await site.has(identity, in: Site.streams[index]) }
+      try await eventually("a message is delivered and stored", within: .seconds(240)) {
+        valve.arm(loses: false)
+        try await eventually("a message is delivered to the member", within: .seconds(120)) { valve.identity != nil }
+        if try await isStored(valve.identity ?? "", in: Site.streams[index], site) { return true }
+        // A member that waits for others beside it, which it cannot ask for now, does not store it.
+        valve.open()
+        return false
+      }
       site.members[index].kill(SIGKILL)
       try await site.members[index].end()
       valve.open()
       try await site.members[index].start()
+    }
+
+    private func isStored(_ identity: String, in stream: String, _ site: Site) async throws -> Bool {
+      let end = ContinuousClock.now + .seconds(5)
+      while ContinuousClock.now < end {
+        if await site.has(identity, in: stream) { return true }
+        try await Task.sleep(for: .milliseconds(5))
+      }
+      return false
     }
   }
 #endif

@@ -2,8 +2,8 @@ import AggregatorTestSupport
 import Foundation
 import Synchronization
 
-/// A proxy of TCP before the servers of a log, through which nothing gets any more from the moment on in which a message is
-/// delivered to the member behind it.
+/// A proxy of TCP before the servers of a log, through which a member says nothing any more from the moment on in which a message is
+/// delivered to it.
 ///
 /// So the member is killed in the moments that count: with messages that it has not stored, and after the commit, before the
 /// acknowledgement is there.
@@ -12,7 +12,8 @@ final class Valve: Sendable {
     case open
     /// It closes as soon as a message is delivered; the message still gets through, or is lost.
     case armed(loses: Bool)
-    case closed
+    /// What the member says is lost, and perhaps what the server says.
+    case closed(losesAll: Bool)
   }
 
   private struct State {
@@ -24,11 +25,11 @@ final class Valve: Sendable {
     mutating func passes(_ bytes: [UInt8]) -> Bool {
       switch mode {
       case .open: return true
-      case .closed: return false
+      case .closed(let losesAll): return !losesAll
       case .armed(let loses):
         guard let found = Valve.identity(in: bytes) else { return true }
         identity = found
-        mode = .closed
+        mode = .closed(losesAll: loses)
         return !loses
       }
     }
@@ -73,7 +74,7 @@ final class Valve: Sendable {
 
   /// Closes at the next message that is delivered to the member.
   ///
-  /// - Parameter loses: Whether that does not arrive either.
+  /// - Parameter loses: Whether that does not arrive either, nor what comes after it.
   func arm(loses: Bool) {
     state.withLock { state in
       state.mode = .armed(loses: loses)

@@ -80,7 +80,9 @@ extension JetStreamConsumer {
       if more.isEmpty { break }
       deliveries += more
     }
-    guard deliveries.count == count, deliveries.allSatisfy({ $0.deliveries > 1 }) else {
+    // Some may be of an earlier question, come late: then others are missing.
+    let isWhole = Set(deliveries.map(\.sequence)).count == count
+    guard isWhole, deliveries.count == count, deliveries.allSatisfy({ $0.deliveries > 1 }) else {
       tell("-NAK", deliveries.map(\.reply))
       return nil
     }
