@@ -42,7 +42,8 @@ struct AlarmClockTests {
     #expect(alarms.count.alarms <= 64)
   }
 
-  @Test func `of a sleep that is cancelled in the moment when it ends nothing is left, and it ends once`() async throws {
+  @Test func `of a sleep that is cancelled in the moment when it ends nothing is left, and it ends once`() async throws
+  {
     for _ in 0..<500 {
       let sleep = Task { try await alarms.wait(until: .now + .microseconds(200)) }
       try await Task.sleep(for: .microseconds(200))
