@@ -182,4 +182,16 @@ struct Assignment: Sendable {
     }
     return sum
   }
+
+  /// The same of each partition of which it is known.
+  func behind(ends: [Place: Int64]) -> [String: Int] {
+    var behind: [String: Int] = [:]
+    for (name, partition) in partitions {
+      guard let position = partition.tracker.position ?? partition.start, let end = ends[partition.place] else {
+        continue
+      }
+      behind[name.description] = max(0, Int(end - position))
+    }
+    return behind
+  }
 }

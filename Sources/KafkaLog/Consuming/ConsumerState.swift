@@ -152,6 +152,7 @@ final class ConsumerState: Sendable {
   func show(ends: [Assignment.Place: Int64]) {
     state.withLock { state in
       state.lag.messages = state.assignment.lag(ends: ends)
+      state.lag.behind = state.assignment.behind(ends: ends)
       state.lag.assigned = state.assignment.names
       state.lag.redelivered = state.assignment.redelivered
     }

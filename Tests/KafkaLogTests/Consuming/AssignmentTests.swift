@@ -85,8 +85,11 @@ import Testing
     _ = assignment.handOut([message(2, 1)])
     assignment.reachedEnd(of: other.partition, at: 9)
     #expect(assignment.lag(ends: [place: 5, other: 9]) == 3)
+    #expect(
+      assignment.behind(ends: [place: 5, other: 9]) == [place.partition.description: 3, other.partition.description: 0])
     assignment.acknowledge([message(2, 1)])
     #expect(assignment.lag(ends: [place: 5, other: 11]) == 4)
     #expect(assignment.lag(ends: [place: 5]) == nil)
+    #expect(assignment.behind(ends: [place: 5]) == [place.partition.description: 2])
   }
 }
