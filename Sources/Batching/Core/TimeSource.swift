@@ -7,9 +7,8 @@ struct TimeSource: Sendable {
 
   init(_ clock: some Clock<Duration>) {
     let origin = clock.now
-    if clock is ContinuousClock {
+    if let origin = origin as? ContinuousClock.Instant {
       // The usual one, without the way through its protocol each time.
-      let origin = ContinuousClock.now
       now = { origin.duration(to: ContinuousClock.now) }
     } else {
       now = { origin.duration(to: clock.now) }

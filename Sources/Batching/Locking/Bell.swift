@@ -37,8 +37,10 @@ struct Bell: ~Copyable, Sendable {
   ///
   /// It is a hint, with no order to anything else: what there is says the machine.
   func wait(since count: UInt32) {
-    for _ in 0..<Self.looks where count == self.count {
+    var left = Self.looks
+    while left > 0, count == self.count {
       SpinLock.stayAway(looks: 64)
+      left -= 1
     }
   }
 

@@ -41,7 +41,9 @@ public struct AggregatorConfiguration: Sendable, Hashable {
 
   /// The longest that one handler call may take before it is cancelled.
   ///
-  /// Default `nil`, no limit; more than zero.
+  /// Default `nil`, no limit; more than zero. On a `ContinuousClock` each call leaves some 0.7 KiB with the runtime until its limit
+  /// would have been reached, because the runtime keeps a sleep that was cancelled: with many short calls take a short limit, or a
+  /// clock of your own.
   public var handlerTimeout: Duration?
 
   /// The longest that the drain after a shutdown may take before its handlers are cancelled.
