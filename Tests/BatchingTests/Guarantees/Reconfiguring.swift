@@ -123,7 +123,10 @@ struct Reconfiguring {
       for number in 2..<10 { try await rig.handler.call(number).succeed() }
       try await rig.aggregator.flush()
       #expect(rig.handler.mostAtOnce == 3)
-      #expect(rig.fates.handled == Array(0..<10))
+      // The first three had slots of their own, which keep no order among each other.
+      let handled = rig.fates.handled
+      #expect(handled.prefix(3).sorted() == [0, 1, 2])
+      #expect(Array(handled.dropFirst(3)) == Array(3..<10))
       // And again as many.
       try change(rig.aggregator) { $0.concurrency = 2 }
       try await rig.aggregator.send(contentsOf: 10..<12)
