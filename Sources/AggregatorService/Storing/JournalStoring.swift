@@ -84,7 +84,7 @@ final class JournalStoring: Storing {
         }
       }
       group.addTask {
-        try? await Task.sleep(for: limit)
+        try? await AlarmClock().sleep(for: limit)
         return nil
       }
       defer { group.cancelAll() }

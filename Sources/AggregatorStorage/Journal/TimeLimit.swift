@@ -15,7 +15,7 @@ func withTimeLimit(_ limit: Duration?, _ work: @escaping @Sendable () async thro
       }
     }
     group.addTask {
-      try? await Task.sleep(for: limit)
+      try? await AlarmClock().sleep(for: limit)
       return .timeIsUp
     }
     var isLate = false

@@ -103,7 +103,7 @@ package final class HTTPSink: Sink {
         }
       }
       group.addTask {
-        try await Task.sleep(until: deadline)
+        try await AlarmClock().sleep(until: deadline)
         throw HTTPClientError.deadlineExceeded
       }
       defer { group.cancelAll() }

@@ -1,7 +1,7 @@
 import AggregatorTestSupport
 import Testing
 
-@testable import AggregatorService
+@testable import AggregatorStorage
 
 @Suite("Alarm clock")
 struct AlarmClockTests {

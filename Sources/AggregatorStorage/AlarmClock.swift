@@ -5,17 +5,19 @@ import Synchronization
 /// The continuous clock, with sleeps that leave nothing behind when they are cancelled.
 ///
 /// `Task.sleep` hands its task to a timer that the runtime keeps until its time has come, whether it was cancelled or not: 0.7 KiB. A
-/// time limit for each write, which hardly ever is reached, would so hold the writes of the last 30 seconds in memory. Here all sleeps
-/// share one timer.
-struct AlarmClock: Clock {
-  typealias Instant = ContinuousClock.Instant
+/// time limit for each write or request, which hardly ever is reached, would so hold those of the last 30 seconds in memory. Here all
+/// sleeps share one timer. For whatever sleeps often and mostly in vain; others may as well use `Task.sleep`.
+package struct AlarmClock: Clock {
+  package typealias Instant = ContinuousClock.Instant
 
   private static let alarms = Alarms()
 
-  var now: Instant { ContinuousClock.now }
-  var minimumResolution: Duration { ContinuousClock().minimumResolution }
+  package init() {}
 
-  func sleep(until deadline: Instant, tolerance: Duration? = nil) async throws {
+  package var now: Instant { ContinuousClock.now }
+  package var minimumResolution: Duration { ContinuousClock().minimumResolution }
+
+  package func sleep(until deadline: Instant, tolerance: Duration? = nil) async throws {
     try await Self.alarms.wait(until: deadline)
   }
 }
