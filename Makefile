@@ -125,7 +125,6 @@ tools:
 	@command -v swift >/dev/null || { echo "Swift 6.3 or later is needed: https://www.swift.org/install"; exit 1; }
 	@scripts/install.sh libpq-dev libsqlite3-dev pkg-config zlib1g-dev
 
-# What the tests need beside: a browser for the page, and a database server.
 # What the tests need beside: a browser for the page, a database server, certificates, the logs and their clients.
 test-tools:
 	@scripts/install.sh chromium chromium-driver kcat libnats-dev librdkafka-dev nats-server openssl postgresql

@@ -22,9 +22,11 @@ let package = Package(
     // What malloc says of itself, which needs C.
     .target(name: "MallocAccount"),
     // Clients for the program itself.
-    .executableTarget(name: "Load"),
+    .executableTarget(name: "Load", dependencies: ["LoadSupport"]),
     // The program before and behind a log.
-    .executableTarget(name: "LoadLog"),
+    .executableTarget(name: "LoadLog", dependencies: ["LoadSupport"]),
+    // Commands and ports, for both.
+    .target(name: "LoadSupport"),
     // What larger loads would take, by what LoadLog has measured.
     .executableTarget(name: "Capacity"),
     // What `scripts/hot-path.sh` counts.

@@ -21,7 +21,7 @@ package final class PostgresServer: Sendable {
     folder = FileManager.default.temporaryDirectory.appendingPathComponent("postgres-\(UUID().uuidString)").path
     data = folder + "/data"
     binaries = try Self.binaries()
-    port = try freePort()
+    port = try freePorts(1)[0]
     watchdog = try Watchdog(folder: folder)
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let lines =
@@ -187,21 +187,4 @@ private final class Watchdog: Sendable {
   deinit {
     try? pipe.fileHandleForWriting.close()
   }
-}
-
-/// A port of the loopback address that nobody uses.
-private func freePort() throws -> Int {
-  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-  defer { close(descriptor) }
-  var address = sockaddr_in()
-  address.sin_family = sa_family_t(AF_INET)
-  address.sin_addr.s_addr = inet_addr("127.0.0.1")
-  var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-  let result = withUnsafeMutablePointer(to: &address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-      bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
-    }
-  }
-  guard result == 0 else { throw CommandFailure(description: "no free port: \(String(cString: strerror(errno)))") }
-  return Int(in_port_t(bigEndian: address.sin_port))
 }

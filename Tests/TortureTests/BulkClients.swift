@@ -46,20 +46,10 @@ final class BulkClients: Sendable {
   func run() async throws {
     var configuration = HTTPClient.Configuration()
     configuration.timeout = .init(connect: .seconds(2), read: .seconds(60))
-    let http = HTTPClient(configuration: configuration)
     let clients = counts.withLock { $0.indices }
-    let result: Result<Void, any Error>
-    do {
-      result = .success(
-        try await withThrowingTaskGroup(of: Void.self) { group in
-          for client in clients { group.addTask { try await self.post(client, of: clients.count, http) } }
-          try await group.waitForAll()
-        })
-    } catch {
-      result = .failure(error)
+    try await withClients(clients, configuration) { client, http in
+      try await self.post(client, of: clients.count, http)
     }
-    try await http.shutdown()
-    try result.get()
   }
 
   private func post(_ client: Int, of clients: Int, _ http: HTTPClient) async throws {

@@ -41,21 +41,9 @@ final class Clients: Sendable {
     var configuration = HTTPClient.Configuration()
     configuration.timeout = .init(connect: .seconds(2), read: .seconds(30))
     configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 128
-    let http = HTTPClient(configuration: configuration)
-    let result: Result<Void, any Error>
-    do {
-      result = .success(
-        try await withThrowingTaskGroup(of: Void.self) { group in
-          for client in 0..<count {
-            group.addTask { try await self.post(client, to: streams[client % streams.count], http) }
-          }
-          try await group.waitForAll()
-        })
-    } catch {
-      result = .failure(error)
+    try await withClients(0..<count, configuration) { client, http in
+      try await self.post(client, to: streams[client % streams.count], http)
     }
-    try await http.shutdown()
-    try result.get()
   }
 
   private func post(_ client: Int, to stream: String, _ http: HTTPClient) async throws {
@@ -106,4 +94,24 @@ final class Clients: Sendable {
 
 struct ClientError: Error, CustomStringConvertible {
   let description: String
+}
+
+/// Runs a task for each client, all on one HTTP client, which is shut down at the end.
+func withClients(
+  _ clients: Range<Int>, _ configuration: HTTPClient.Configuration,
+  _ body: @escaping @Sendable (Int, HTTPClient) async throws -> Void
+) async throws {
+  let http = HTTPClient(configuration: configuration)
+  let result: Result<Void, any Error>
+  do {
+    result = .success(
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for client in clients { group.addTask { try await body(client, http) } }
+        try await group.waitForAll()
+      })
+  } catch {
+    result = .failure(error)
+  }
+  try await http.shutdown()
+  try result.get()
 }

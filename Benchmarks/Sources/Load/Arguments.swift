@@ -1,3 +1,5 @@
+import LoadSupport
+
 /// What is to be measured.
 struct Arguments {
   static let usage = """

@@ -1,3 +1,5 @@
+import LoadSupport
+
 /// Looks whether a store has each of the messages that were acknowledged exactly once and whole: a bit for each number.
 struct Audit {
   /// SQL for the number of a message, in ``recordSize`` bytes with the end of the line; of one that is not whole, something else.

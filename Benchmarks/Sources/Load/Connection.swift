@@ -1,4 +1,5 @@
 import Foundation
+import LoadSupport
 
 /// A keep-alive connection that never blocks: a request, its answer, the next request.
 ///

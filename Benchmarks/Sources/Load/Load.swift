@@ -1,4 +1,5 @@
 import Foundation
+import LoadSupport
 
 /// Loads the real program with real clients on this machine, and proves that every message is stored exactly once.
 ///

@@ -1,4 +1,5 @@
 import Foundation
+import LoadSupport
 
 /// What was measured, in Markdown.
 struct Report {

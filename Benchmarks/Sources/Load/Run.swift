@@ -1,4 +1,5 @@
 import Foundation
+import LoadSupport
 
 /// A part, run once: a new store, the program, its clients, and a look into the store.
 struct Run {

@@ -1,4 +1,5 @@
 import Foundation
+import LoadSupport
 
 /// The program itself, as it runs by default but for its ports.
 final class Server {

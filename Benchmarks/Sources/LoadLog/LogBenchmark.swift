@@ -1,4 +1,5 @@
 import Foundation
+import LoadSupport
 
 /// An edge that fills a stream of JetStream, and members that store it in PostgreSQL: messages a second, and what each part takes
 /// of a processor.
@@ -115,7 +116,7 @@ struct LogBenchmark {
   // MARK: Into the log
 
   private func fill(_ servers: NATSServers, replicas: Int) throws -> Figures {
-    let port = try System.freePort()
+    let port = try freePort()
     let edge = try Program(
       program,
       ["--from", "http://127.0.0.1:\(port)", "--to", "nats://\(servers.hosts)/EVENTS?replicas=\(replicas)"], in: folder)

@@ -1,8 +1,5 @@
 import Foundation
-
-struct LoadError: Error, CustomStringConvertible {
-  let description: String
-}
+import LoadSupport
 
 /// A program that is started for a measurement, and ends with this object.
 final class Program {
@@ -55,25 +52,6 @@ final class Program {
 }
 
 enum System {
-  /// Runs a program to its end; returns what it has written.
-  @discardableResult
-  static func output(of command: [String], input: String? = nil) throws -> String {
-    let process = Process()
-    let (answer, question) = (Pipe(), Pipe())
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = command
-    process.currentDirectoryURL = URL(filePath: "/")
-    process.standardOutput = answer
-    process.standardInput = question
-    try process.run()
-    try question.fileHandleForWriting.write(contentsOf: Data((input ?? "").utf8))
-    try question.fileHandleForWriting.close()
-    let text = String(decoding: answer.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else { throw LoadError(description: "\(command[0]) failed: \(text)") }
-    return text.trimmingCharacters(in: .whitespacesAndNewlines)
-  }
-
   /// Seconds of processor time that processes and their children have taken so far.
   static func processorTime(of roots: [Int32]) -> Double {
     let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap(Int32.init)) ?? []
@@ -100,22 +78,5 @@ enum System {
   /// The kind of the file system on which the databases are.
   static func fileSystem() -> String {
     (try? output(of: ["stat", "--file-system", "--format=%T", NSTemporaryDirectory()])) ?? "unknown"
-  }
-
-  /// A port of loopback that nobody listens on now.
-  static func freePort() throws -> Int {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let result = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
-      }
-    }
-    guard result == 0 else { throw LoadError(description: "no port is free") }
-    return Int(in_port_t(bigEndian: address.sin_port))
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import LoadSupport
 
 /// Servers of NATS with JetStream on loopback, one or a cluster, with files in a folder.
 final class NATSServers {
@@ -7,7 +8,7 @@ final class NATSServers {
   let hosts: String
 
   init(_ count: Int, in folder: URL) throws {
-    let ports = try (0..<count * 2).map { _ in try System.freePort() }
+    let ports = try (0..<count * 2).map { _ in try freePort() }
     let routes = ports[count...].map { "nats://127.0.0.1:\($0)" }
     hosts = ports[..<count].map { "127.0.0.1:\($0)" }.joined(separator: ",")
     let folders = (0..<count).map { folder.appending(path: "n\(count)-\($0)").path() }
@@ -26,7 +27,7 @@ final class NATSServers {
 
   /// What each has on its disk, on average.
   func diskBytes() throws -> Double {
-    let lines = try System.output(of: ["du", "-sb"] + folders).split(separator: "\n")
+    let lines = try output(of: ["du", "-sb"] + folders).split(separator: "\n")
     return lines.compactMap { $0.split(separator: "\t").first.flatMap { Double($0) } }.reduce(0, +)
       / Double(folders.count)
   }
@@ -44,18 +45,18 @@ final class PostgresServer {
 
   init(in parent: URL) throws {
     folder = parent.appending(path: "postgres")
-    port = try System.freePort()
+    port = try freePort()
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    binaries = try System.output(of: ["sh", "-c", "ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1"])
+    binaries = try output(of: ["sh", "-c", "ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1"])
     // The server refuses to run as root.
     var start = ["/usr/bin/env"]
     if getuid() == 0 {
-      try System.output(of: ["chmod", "755", parent.path()])
-      try System.output(of: ["chown", "postgres", folder.path()])
+      try output(of: ["chmod", "755", parent.path()])
+      try output(of: ["chown", "postgres", folder.path()])
       start += ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
     }
     let data = folder.appending(path: "data").path()
-    try System.output(
+    try output(
       of: Array(start.dropFirst()) + [
         "\(binaries)/initdb", "-A", "trust", "--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D", data,
       ])
@@ -79,7 +80,7 @@ final class PostgresServer {
 
   @discardableResult
   func sql(_ statements: String) throws -> String {
-    try System.output(
+    try output(
       of: ["\(binaries)/psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", uri], input: statements)
   }
 
