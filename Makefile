@@ -104,6 +104,7 @@ fuzz: tools
 # Counts instructions and allocations of a batch, and fails when they have grown by more than 10 %.
 hot-path: tools
 	scripts/hot-path.sh
+	scripts/retains.sh
 
 # Random load on real threads: the books have to balance, and memory to stay flat. An hour of it: make soak SECONDS=3600
 SECONDS ?= 60

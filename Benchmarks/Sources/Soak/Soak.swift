@@ -5,7 +5,7 @@ import Foundation
 /// Random load on real threads and the real clock, for as long as one likes: memory has to stay flat, and the books to balance.
 ///
 /// `Soak [seconds] [seed]`, a minute by default; with 0 seconds only what comes first: that a million keys leave no memory
-/// behind. One aggregator lives all the while; beside it others, each of another
+/// behind, and that references are held by whoever uses them. One aggregator lives all the while; beside it others, each of another
 /// configuration, live for some seconds and come to one of the ends that there are. It fails at the first message that is
 /// lost, settled twice or leaked, and at the end when memory has grown.
 @main
@@ -15,6 +15,7 @@ struct Soak {
     let seconds = arguments.first ?? 60
     let seed = arguments.dropFirst().first ?? UInt64.random(in: 0...UInt64.max)
     try await ManyKeys().run()
+    try await References(seconds: 20).run()
     guard seconds > 0 else { return }
     print("soak of \(seconds) s, seed \(seed)")
 
