@@ -137,14 +137,16 @@ struct MessagesResponder: HTTPResponder {
   /// The format that a media type stands for, whatever its parameters.
   static func format(of contentType: String?) -> MessageFormat? {
     guard let contentType else { return nil }
-    let mediaType = contentType.prefix { $0 != ";" }.trimmingCharacters(in: .whitespaces).lowercased()
-    switch mediaType {
-    case "application/json", "text/json": return .json
-    case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
-      return .newlineDelimited
-    default: return nil
-    }
+    // As most are written.
+    if let format = formats[contentType] { return format }
+    return formats[contentType.prefix { $0 != ";" }.trimmingCharacters(in: .whitespaces).lowercased()]
   }
+
+  private static let formats: [String: MessageFormat] = [
+    "application/json": .json, "text/json": .json,
+    "application/x-ndjson": .newlineDelimited, "application/ndjson": .newlineDelimited,
+    "application/jsonl": .newlineDelimited, "application/x-jsonlines": .newlineDelimited,
+  ]
 
   /// The key without the quotes that it may have (it is a string of RFC 8941); `nil` when it is none.
   static func idempotencyKey(_ field: String) -> String? {
