@@ -16,8 +16,9 @@ package final class PostgresServer: Sendable {
   /// - Parameters:
   ///   - settings: Lines of `postgresql.conf`.
   ///   - tls: Whether all users but `postgres` have to use TLS and a password.
+  ///   - writeAheadLog: A folder to be made for the log, in segments of a mebibyte; otherwise it is beside the data.
   /// - Throws: ``CommandFailure`` when it does not start.
-  package init(settings: [String] = [], tls: Bool = false) async throws {
+  package init(settings: [String] = [], tls: Bool = false, writeAheadLog: String? = nil) async throws {
     folder = FileManager.default.temporaryDirectory.appendingPathComponent("postgres-\(UUID().uuidString)").path
     data = folder + "/data"
     binaries = try Self.binaries()
@@ -32,8 +33,10 @@ package final class PostgresServer: Sendable {
         "fsync = off",
       ]
     if getuid() == 0 { try await command("/bin/chown", ["postgres", folder]) }
+    let log = writeAheadLog.map { ["--wal-segsize=1", "-X", $0] } ?? []
     try await asOwner(
-      binaries + "/initdb", ["-A", "trust", "--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D", data])
+      binaries + "/initdb",
+      ["-A", "trust", "--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D", data] + log)
     let configuration = FileHandle(forWritingAtPath: data + "/postgresql.conf")
     try configuration?.seekToEnd()
     try configuration?.write(contentsOf: Data(("\n" + lines.joined(separator: "\n") + "\n").utf8))
@@ -93,6 +96,15 @@ package final class PostgresServer: Sendable {
 
   package func stop() async throws {
     try await asOwner(binaries + "/pg_ctl", ["-w", "-s", "-m", "fast", "-D", data, "stop"])
+  }
+
+  /// Starts it until it answers: it may be recovering by itself, or have given up.
+  package func recover() async throws {
+    try await eventually("the server answers", within: .seconds(60)) {
+      if (try? await sql("SELECT 1")) == ["1"] { return true }
+      try? await start()
+      return false
+    }
   }
 
   package func restart() async throws {

@@ -121,4 +121,39 @@ struct FullDiskTests {
       try await server.stop()
     }
   }
+
+  /// PostgreSQL ends by a panic then, all its processes, and does not come up again while there is no room.
+  @Test(arguments: [false, true])
+  func `the disk of PostgreSQL's write-ahead log`(journal: Bool) async throws {
+    try await SmallDisk.use(mebibytes: 32) { disk in
+      try await command("/bin/chown", ["postgres", disk.path])
+      // Each segment is a new file, so that it needs room.
+      let server = try await PostgresServer(
+        settings: ["wal_recycle = off", "max_wal_size = 16MB", "min_wal_size = 2MB"], writeAheadLog: disk.file("wal"))
+      let uri = try await server.database()
+      var arguments = ["--to", uri, "--store-timeout", "2s", "--max-backoff", "200ms"]
+      if journal { arguments += ["--journal", folder.file("journal.db"), "--answer-timeout", "200ms"] }
+      let program = try RestartableProgram(arguments)
+      let result = try await underLoad(program, statuses: journal ? [200, 202, 503] : [200, 503]) { clients in
+        for _ in 0..<Self.times {
+          try disk.fill()
+          try await eventually("the server is down", within: .seconds(60)) {
+            (try? await server.sql("SELECT 1")) != ["1"]
+          }
+          let refused = clients.result.statuses[journal ? 202 : 503] ?? 0
+          try await eventually("clients are told so") {
+            clients.result.statuses[journal ? 202 : 503] ?? 0 > refused + 20
+          }
+          let acknowledged = clients.result.identities.count
+          try disk.makeRoom()
+          try await server.recover()
+          try await eventually("it goes on", within: .seconds(60)) {
+            clients.result.identities.count > acknowledged + 20
+          }
+        }
+      }
+      expectOnce(result.identities, in: try await server.sql("SELECT identity FROM messages", uri: uri))
+      try await server.stop()
+    }
+  }
 }

@@ -80,9 +80,7 @@ extension JetStreamConsumer {
       if more.isEmpty { break }
       deliveries += more
     }
-    // Some may be of an earlier question, come late: then others are missing.
-    let isWhole = Set(deliveries.map(\.sequence)).count == count
-    guard isWhole, deliveries.count == count, deliveries.allSatisfy({ $0.deliveries > 1 }) else {
+    guard Self.isWhole(deliveries.map { ($0.sequence, $0.deliveries) }, count: count) else {
       tell("-NAK", deliveries.map(\.reply))
       return nil
     }
@@ -91,5 +89,12 @@ extension JetStreamConsumer {
       metadata: ["durable": "\(plan.durable)", "messages": "\(count)"])
     state.withLock { $0.unsettledSince = nil }
     return deliveries.sorted { $0.sequence < $1.sequence }
+  }
+
+  /// Whether these are `count` messages, each of which has been delivered before.
+  ///
+  /// Some may be answers to an earlier question that come late: one that is there twice stands for another that is missing.
+  static func isWhole(_ delivered: [(sequence: UInt64, times: UInt64)], count: Int) -> Bool {
+    delivered.count == count && Set(delivered.map(\.sequence)).count == count && delivered.allSatisfy { $0.times > 1 }
   }
 }

@@ -61,6 +61,14 @@ struct OrderTests {
     #expect(second.lag.redelivered == 200)
   }
 
+  @Test func `what was not acknowledged is taken whole, or not yet`() {
+    #expect(JetStreamConsumer.isWhole([(3, 2), (1, 5), (2, 2)], count: 3))
+    #expect(!JetStreamConsumer.isWhole([(1, 2), (2, 2)], count: 3), "one has not come")
+    #expect(!JetStreamConsumer.isWhole([(1, 2), (2, 2), (2, 3)], count: 3), "one has come twice, in place of another")
+    #expect(!JetStreamConsumer.isWhole([(1, 2), (2, 2), (3, 2), (3, 3)], count: 3), "all, and one twice")
+    #expect(!JetStreamConsumer.isWhole([(1, 2), (2, 2), (4, 1)], count: 3), "one is new")
+  }
+
   @Test func `what is given back is the first that comes again`() async throws {
     let cluster = try await NATSCluster(1)
     let sink = try JetStreamSink(cluster.address("/EVENTS"), logger: quiet)
