@@ -127,7 +127,8 @@ extension Core {
         let error = abort == nil ? await call(batch, annotations) : nil
         if abort == nil, error == nil {
           if handling.onSettled == nil { store.mover.recycle(&batch, &spare) }
-          order = ask { machine, effects in
+          machine.lock.pointee.lockSoon()
+          order = askHoldingLock { machine, effects in
             if let emptied { machine.segmentEmptied(emptied) }
             machine.attemptEnded(count: count, handled: count, weight: weight, now: time.now(), &effects)
             machine.batchSettled(epoch: taken.epoch, &effects)
