@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian that has Swift; both install what they need.
-.PHONY: run test torture fuzz docs tsan mutations format lint bench load load-log capacity adaptation hot-path soak release examples tools test-tools test-kafka
+.PHONY: run test torture fuzz docs tsan mutations format lint bench load load-log load-kafka capacity adaptation hot-path soak release examples tools test-tools test-kafka
 
 FROM ?= http://127.0.0.1:8080
 TO ?= sqlite:messages.db
@@ -56,7 +56,7 @@ lint:
 docs: tools
 	scripts/docs.sh
 
-# What handing over a message costs, beside appending it to an array and beside others; writes Benchmarks/RESULTS.md. About ten
+# What handing over a message costs, beside appending it to an array and beside others; writes Benchmarks/RESULTS.md. About two
 # minutes; a part of it: make bench BENCH='--only trySend'
 BENCH ?= --write
 bench: tools
@@ -79,6 +79,16 @@ load-log: tools
 	@scripts/install.sh curl libnats-dev nats-server postgresql
 	ENGINES=nats swift build -c release --product aggregator
 	swift run -c release --package-path Benchmarks LoadLog "$$(swift build -c release --show-bin-path)/aggregator" $(LOG)
+
+# The same with Kafka's mock cluster, which is no broker: it shows what the program takes. It keeps few messages, and members take it a
+# minute to join, so there is one.
+load-kafka: LOG = 60000 1 1 5
+load-kafka: tools
+	@scripts/install.sh curl librdkafka-dev postgresql
+	ENGINES=kafka swift build -c release --product aggregator
+	ENGINES=kafka swift build -c release --product kafka-mock
+	swift run -c release --package-path Benchmarks LoadLog "$$(swift build -c release --show-bin-path)/aggregator" $(LOG) \
+	  "$$(swift build -c release --show-bin-path)/kafka-mock"
 
 # What loads would take that no machine here can bear, by measured costs: make capacity CAPACITY='bytes=1000 2000000'; --help tells all.
 CAPACITY ?=

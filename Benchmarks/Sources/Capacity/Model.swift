@@ -16,27 +16,27 @@ struct Model {
   var cores = 16.0
   var headroom = 0.6
   // Microseconds of processor time of a message, on all machines of a part together.
-  var edge = 6.0
-  var logIn = 36.0
-  var logOut = 15.0
-  var member = 7.0
-  var store = 8.0
+  var edge = 7.5
+  var logIn = 52.0
+  var logOut = 19.5
+  var member = 9.0
+  var store = 12.5
   // Microseconds of a batch, beside those of its messages.
-  var memberBatch = 390.0
-  var storeBatch = 290.0
+  var memberBatch = 400.0
+  var storeBatch = 340.0
   // Messages a second that one of these takes, however many cores there are.
   var edgeRate = 100_000.0
-  var streamRate = 43_000.0
-  var laneRate = 59_000.0
-  var storeRate = 90_000.0
+  var streamRate = 30_500.0
+  var laneRate = 37_000.0
+  var storeRate = 65_000.0
   // Bytes beside those of the message, on all ways together.
-  var networkIn = 1_020.0
+  var networkIn = 1_050.0
   var networkOut = 650.0
   // How often the bytes of a message itself go over the network until they are in the log, and from there into the store.
   var copiesIn = 4.0
   var copiesOut = 2.0
   // Bytes beside those of the message on the disk of each replica.
-  var disk = 175.0
+  var disk = 145.0
   var replicas = 3.0
 
   static var parameters: [Parameter] {

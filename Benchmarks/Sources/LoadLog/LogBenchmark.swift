@@ -1,17 +1,19 @@
 import Foundation
 import LoadSupport
 
-/// An edge that fills a stream of JetStream, and members that store it in PostgreSQL: messages a second, and what each part takes
-/// of a processor.
+/// An edge that fills a log, and members that store it in PostgreSQL: messages a second, and what each part takes of a processor.
 ///
-///     LoadLog PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS]]]]
+///     LoadLog PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS [MOCK]]]]]
 ///
-/// Messages have 200 bytes. With batch size 1 a fiftieth of them is stored. Members begin when all of them have their first
-/// batch; each run has a durable consumer and a database of its own, and what it has stored is counted.
+/// The log is a stream of JetStream, or a topic of Kafka's mock cluster where that is given. Messages have 200 bytes. With batch
+/// size 1 a fiftieth of them is stored. Members begin when all of them have their first batch; each run has a durable consumer, or
+/// a group, and a database of its own, and what it has stored is counted.
 struct LogBenchmark {
   let program: String
   let messages: Int
   let rounds: Int
+  /// The program of Kafka's mock cluster; `nil` for JetStream.
+  let mock: String?
   let folder: URL
   let postgres: PostgresServer
 
@@ -42,7 +44,8 @@ struct LogBenchmark {
     }
   }
 
-  init(program: String, messages: Int, rounds: Int) throws {
+  init(program: String, messages: Int, rounds: Int, mock: String?) throws {
+    self.mock = mock
     // Whole bodies.
     self.messages = max(messages / Self.bodySize, 2) * Self.bodySize
     self.program = program
@@ -58,30 +61,33 @@ struct LogBenchmark {
   static func run(_ arguments: [String]) throws {
     guard let program = arguments.first else {
       print(
-        "usage: LoadLog PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS]]]], such as LoadLog aggregator 200000 1,3 1,2,3 3")
+        "usage: LoadLog PROGRAM [MESSAGES [SERVERS [MEMBERS [ROUNDS [MOCK]]]]], such as LoadLog aggregator 200000 1,3 1,2,3 3"
+      )
       exit(2)
     }
     func numbers(_ place: Int, _ others: [Int]) -> [Int] {
       arguments.count > place ? arguments[place].split(separator: ",").compactMap { Int($0) } : others
     }
     let benchmark = try LogBenchmark(
-      program: program, messages: numbers(1, [100_000])[0], rounds: numbers(4, [1])[0])
+      program: program, messages: numbers(1, [100_000])[0], rounds: numbers(4, [1])[0],
+      mock: arguments.count > 5 ? arguments[5] : nil)
     defer { try? FileManager.default.removeItem(at: benchmark.folder) }
     try benchmark.run(servers: numbers(2, [1, 3]), members: numbers(3, [1, 2, 3]))
   }
 
   func run(servers counts: [Int], members: [Int]) throws {
     let cores = ProcessInfo.processInfo.activeProcessorCount
+    let log = mock == nil ? "JetStream" : "Kafka's mock"
     var published =
-      "| servers | replicas | messages a second | edge | JetStream | network | disk of each server |\n"
-      + "|---:|---:|---:|---:|---:|---:|---:|"
+      "| servers | messages a second | edge | \(log) | network | disk of each server |\n|---:|---:|---:|---:|---:|---:|"
     var stored =
-      "| servers | members | batch size | messages a second | members | JetStream | PostgreSQL | network |\n"
+      "| servers | members | batch size | messages a second | members | \(log) | PostgreSQL | network |\n"
       + "|---:|---:|---:|---:|---:|---:|---:|---:|"
     for count in counts {
-      let servers = try NATSServers(count, in: folder)
-      published += "\n| \(count) | \(count) | " + Self.row(try fill(servers, replicas: count))
-      published += " \(grouped(try servers.diskBytes() / Double(messages))) |"
+      let servers: any LogServers =
+        if let mock { try KafkaServers(mock, brokers: count, in: folder) } else { try NATSServers(count, in: folder) }
+      published += "\n| \(count) | " + Self.row(try fill(servers))
+      published += " \(try servers.diskBytes().map { grouped($0 / Double(messages)) } ?? "none") |"
       for members in members {
         for batchSize in [500, 1] {
           let part = batchSize == 1 ? max(messages / 50, 500) : messages
@@ -94,7 +100,7 @@ struct LogBenchmark {
     }
     print(
       "\(cores) cores for all of it, \(messages) messages of \(Self.messageSize) bytes, databases on \(System.fileSystem()); "
-        + "medians of \(rounds). Edge, members, JetStream, PostgreSQL: µs of processor time a message. Network: bytes on loopback a message, of all together. "
+        + "medians of \(rounds). Edge, members, \(log), PostgreSQL: µs of processor time a message. Network: bytes on loopback a message, of all together. "
         + "Disk: bytes a message.\n\nInto the log, by one edge that takes "
         + "bodies of \(Self.bodySize) messages from 4 clients:\n\n\(published)\n\nOut of it, into PostgreSQL:\n\n\(stored)"
     )
@@ -115,11 +121,9 @@ struct LogBenchmark {
 
   // MARK: Into the log
 
-  private func fill(_ servers: NATSServers, replicas: Int) throws -> Figures {
+  private func fill(_ servers: any LogServers) throws -> Figures {
     let port = try freePort()
-    let edge = try Program(
-      program,
-      ["--from", "http://127.0.0.1:\(port)", "--to", "nats://\(servers.hosts)/EVENTS?replicas=\(replicas)"], in: folder)
+    let edge = try Program(program, ["--from", "http://127.0.0.1:\(port)", "--to"] + servers.target, in: folder)
     try edge.wait(for: /taking messages/)
     let parts = [[edge.process.processIdentifier], servers.processes]
     // The first ones wait for leaders to be elected.
@@ -136,12 +140,14 @@ struct LogBenchmark {
 
   /// Four clients that each send a body, wait for its answer, and send the next.
   ///
-  /// Bodies are the same: what tells messages apart is their place in the log.
+  /// Bodies are the same: what tells messages apart is their place in the log. Their keys are many, and so in all partitions.
   private func send(to port: Int, bodies: Int) throws {
     let file = folder.appending(path: "body").path()
-    let start = #"{"text":""#
-    let line = start + String(repeating: "x", count: Self.messageSize - start.utf8.count - 2) + "\"}\n"
-    try Data(String(repeating: line, count: Self.bodySize).utf8).write(to: URL(filePath: file))
+    let lines = (0..<Self.bodySize).map { number in
+      let start = #"{"key":"\#(number)","text":""#
+      return start + String(repeating: "x", count: Self.messageSize - start.utf8.count - 2) + "\"}\n"
+    }
+    try Data(lines.joined().utf8).write(to: URL(filePath: file))
     let clients = min(4, bodies)
     let programs = try (0..<clients).map { client in
       let count = bodies / clients + (client < bodies % clients ? 1 : 0)
@@ -159,15 +165,15 @@ struct LogBenchmark {
 
   // MARK: Out of it
 
-  private func store(_ servers: NATSServers, members count: Int, batchSize: Int, messages: Int) throws -> Figures {
+  private func store(_ servers: any LogServers, members count: Int, batchSize: Int, messages: Int) throws -> Figures {
     try postgres.begin()
     try postgres.makeTable()
-    let durable = "d\(UUID().uuidString.prefix(8))"
-    let members = try (0..<count).map { _ in
+    let source = servers.source(named: "d\(UUID().uuidString.prefix(8))")
+    let members = try (0..<count).map { member in
       try Program(
         program,
         [
-          "--from", "nats://\(servers.hosts)?stream=EVENTS&durable=\(durable)", "--to", postgres.uri,
+          "--from", source, "--to", "\(postgres.uri)?application_name=member\(member)",
           "--batch-size", "\(batchSize)", "--store-timeout", "60s",
         ], in: folder)
     }

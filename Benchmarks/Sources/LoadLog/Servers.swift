@@ -1,11 +1,22 @@
 import Foundation
 import LoadSupport
 
+/// The servers of a log.
+protocol LogServers {
+  var processes: [Int32] { get }
+  /// What an edge has behind `--to`.
+  var target: [String] { get }
+  /// What the members of a group, or of a durable consumer, have behind `--from`.
+  func source(named name: String) -> String
+  /// What each has on its disk, on average; `nil` where nothing is on one.
+  func diskBytes() throws -> Double?
+}
+
 /// Servers of NATS with JetStream on loopback, one or a cluster, with files in a folder.
-final class NATSServers {
+final class NATSServers: LogServers {
   private let programs: [Program]
   private let folders: [String]
-  let hosts: String
+  private let hosts: String
 
   init(_ count: Int, in folder: URL) throws {
     let ports = try (0..<count * 2).map { _ in try freePort() }
@@ -25,14 +36,56 @@ final class NATSServers {
     for program in programs { try program.wait(for: /Server is ready/) }
   }
 
-  /// What each has on its disk, on average.
-  func diskBytes() throws -> Double {
+  var target: [String] { ["nats://\(hosts)/EVENTS?replicas=\(folders.count)"] }
+
+  func source(named name: String) -> String { "nats://\(hosts)?stream=EVENTS&durable=\(name)" }
+
+  func diskBytes() throws -> Double? {
     let lines = try output(of: ["du", "-sb"] + folders).split(separator: "\n")
     return lines.compactMap { $0.split(separator: "\t").first.flatMap { Double($0) } }.reduce(0, +)
       / Double(folders.count)
   }
 
   var processes: [Int32] { programs.map(\.process.processIdentifier) }
+}
+
+/// Librdkafka's mock cluster: Kafka's protocol over sockets, with all of it in memory and one replica of it.
+final class KafkaServers: LogServers {
+  private let process = Process()
+  private let input = Pipe()
+  private let brokers: String
+
+  init(_ program: String, brokers: Int, in folder: URL) throws {
+    let output = Pipe()
+    process.executableURL = URL(filePath: program)
+    process.arguments = ["\(brokers)", "events:\(Self.partitions)"]
+    process.standardInput = input
+    process.standardOutput = output
+    try process.run()
+    var said = Data()
+    while said.last != UInt8(ascii: "\n") {
+      let more = output.fileHandleForReading.availableData
+      guard !more.isEmpty else { throw LoadError(description: "\(program) has ended") }
+      said += more
+    }
+    self.brokers = String(decoding: said.dropLast(), as: UTF8.self)
+  }
+
+  deinit {
+    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+  }
+
+  /// A partition of the mock keeps 5 MiB.
+  private static var partitions: Int { 12 }
+
+  var processes: [Int32] { [process.processIdentifier] }
+
+  // All messages have nearly the same bytes, so that compression would make nothing of them.
+  var target: [String] { ["kafka://\(brokers)/events?compression.codec=none", "--key-field", "key"] }
+
+  func source(named name: String) -> String { "kafka://\(brokers)/events?group=\(name)&identity=offset" }
+
+  func diskBytes() -> Double? { nil }
 }
 
 /// A server of PostgreSQL of its own, which brings each commit to the disk.
@@ -94,7 +147,7 @@ final class PostgresServer {
       """)
   }
 
-  /// Keeps the table locked until so many writers wait for it, lets them go, and waits until so many messages are there.
+  /// Keeps the table locked until so many programs wait for it, lets them go, and waits until so many messages are there.
   ///
   /// The numbers of rows come from a sequence, which is cheap to look at.
   ///
@@ -107,8 +160,10 @@ final class PostgresServer {
       DECLARE began TIMESTAMPTZ;
       BEGIN
         LOCK TABLE messages IN EXCLUSIVE MODE;
-        WHILE (SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())
-          < \(writers) LOOP
+        WHILE (
+          SELECT count(DISTINCT application_name) FROM pg_stat_activity
+          WHERE wait_event_type = 'Lock' AND datname = current_database()
+        ) < \(writers) LOOP
           PERFORM pg_sleep(0.01);
           PERFORM pg_stat_clear_snapshot();
         END LOOP;
