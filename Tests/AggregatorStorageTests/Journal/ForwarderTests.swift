@@ -262,6 +262,8 @@ struct ForwarderTests {
       journal: journal, sink: halves,
       options: options {
         $0.batchSize = 10
+        // Each batch is a full one, however slowly they are read.
+        $0.linger = .seconds(3_600)
         $0.removalLinger = .seconds(3_600)
       }, logger: logger)
     _ = try await journal.append([request(0..<100)])
