@@ -20,7 +20,8 @@ run: tools
 # Those that start servers and programs are few at a time: on two cores all of them at once would starve each other.
 long = CoreSimulation|Exhaustive
 few = --experimental-maximum-parallelization-width
-# The mock cluster of Kafka ends itself in every other run of it (an assertion of librdkafka's, rdkafka_mock_cgrp.c): in make torture only.
+# With members that come and go the mock cluster of Kafka ends itself in every other run (an assertion of librdkafka's,
+# rdkafka_mock_cgrp.c): in make torture only.
 mocked = TortureTests.KafkaTests
 test: export ENGINES = nats,kafka
 test: tools test-tools

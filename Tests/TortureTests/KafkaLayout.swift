@@ -3,7 +3,7 @@
   import Foundation
   import Synchronization
 
-  /// Clients, two edges, a topic of six partitions on three brokers, and three storing members.
+  /// Clients, two edges, a topic of six partitions on three brokers, and storing members.
   final class KafkaLayout: Sendable {
     /// A message in the log, as kcat finds it there.
     struct Record: Sendable {
@@ -21,7 +21,7 @@
     private let byKcat = Atomic(0)
 
     /// Makes them; the members store into the database at `uri`.
-    init(into uri: String) async throws {
+    init(into uri: String, members count: Int) async throws {
       self.uri = uri
       mock = try KafkaMock(brokers: 3, topics: ["events:6"])
       let bootstrap = try await mock.bootstrap()
@@ -36,7 +36,7 @@
           "--to", "kafka://\(bootstrap)/events?\(parameters)", "--key-field", "client", "--store-timeout", "30s",
         ])
       }
-      members = try (0..<3).map { _ in
+      members = try (0..<count).map { _ in
         let session = "session.timeout.ms=3000&heartbeat.interval.ms=200&reconnect.backoff.max.ms=500"
         return try RestartableProgram(["--to", uri], from: "kafka://\(bootstrap)/events?group=storing&\(session)")
       }
