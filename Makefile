@@ -81,8 +81,8 @@ load-log: tools
 	ENGINES=nats swift build -c release --product aggregator
 	swift run -c release --package-path Benchmarks LoadLog "$$(swift build -c release --show-bin-path)/aggregator" $(LOG)
 
-# The same with Kafka's mock cluster, which is no broker: it shows what the program takes. It keeps few messages, and members take it a
-# minute to join, so there is one.
+# The same with Kafka's mock cluster, which is no broker: it shows what the program takes. It keeps few messages, and several
+# members take half a minute and more to join or to leave, so there is one.
 load-kafka: LOG = 60000 1 1 5
 load-kafka: tools
 	@scripts/install.sh curl librdkafka-dev postgresql

@@ -25,7 +25,7 @@ objdump -d --no-show-raw-insn "$program" | awk '
     print "a retain behind the release of a lock: " name
     found = 1
   }
-  left > 0 { left = /call|ret|jmp/ ? 0 : left - 1 }
+  left > 0 { left = /\t(call|ret|jmp)/ ? 0 : left - 1 }
   END {
     if (releases < 50) { print "only " releases + 0 " releases of a lock were recognised: has the code become another?"; exit 1 }
     if (found) exit 1

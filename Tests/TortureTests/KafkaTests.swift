@@ -16,7 +16,7 @@
     }
   }
 
-  /// The same with one member that stays, which the mock bears: its assertions fail while members join.
+  /// The same with one member that stays, which the mock bears as a rule: its assertions fail while members join.
   @Suite("Edges, Kafka and a member", .serialized, .timeLimit(.minutes(60)))
   struct KafkaBrokerTests {
     @Test func `brokers fail and edges are killed: nothing acknowledged is missing, nothing is stored twice`()

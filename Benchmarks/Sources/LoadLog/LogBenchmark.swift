@@ -85,7 +85,7 @@ struct LogBenchmark {
       + "|---:|---:|---:|---:|---:|---:|---:|---:|"
     for count in counts {
       let servers: any LogServers =
-        if let mock { try KafkaServers(mock, brokers: count, in: folder) } else { try NATSServers(count, in: folder) }
+        if let mock { try KafkaServers(mock, brokers: count) } else { try NATSServers(count, in: folder) }
       published += "\n| \(count) | " + Self.row(try fill(servers))
       published += " \(try servers.diskBytes().map { grouped($0 / Double(messages)) } ?? "none") |"
       for members in members {

@@ -55,7 +55,7 @@ final class KafkaServers: LogServers {
   private let input = Pipe()
   private let brokers: String
 
-  init(_ program: String, brokers: Int, in folder: URL) throws {
+  init(_ program: String, brokers: Int) throws {
     let output = Pipe()
     process.executableURL = URL(filePath: program)
     process.arguments = ["\(brokers)", "events:\(Self.partitions)"]

@@ -32,6 +32,15 @@ struct SpinLock: ~Copyable {
     }
   }
 
+  /// The same for a slot, which takes it once a batch: it stays away a quarter as long, so that small batches do not pile up.
+  @inline(__always)
+  borrowing func lockSoon() {
+    if !word.compareExchange(expected: 0, desired: 1, successOrdering: .acquiring, failureOrdering: .relaxed).exchanged
+    {
+      lockSlowly(looks: Self.spins / 4, rounds: Self.spinningRounds * 4)
+    }
+  }
+
   /// Releases it, after every retain of what was copied under it.
   ///
   /// The fence is for the optimiser. To it no store releases an object, not even an atomic one, so that it puts off a retain until
@@ -42,15 +51,6 @@ struct SpinLock: ~Copyable {
   borrowing func unlock() {
     atomicMemoryFence(ordering: .releasing)
     word.store(0, ordering: .releasing)
-  }
-
-  /// The same for a slot, which takes it once a batch: it stays away a quarter as long, so that small batches do not pile up.
-  @inline(__always)
-  borrowing func lockSoon() {
-    if !word.compareExchange(expected: 0, desired: 1, successOrdering: .acquiring, failureOrdering: .relaxed).exchanged
-    {
-      lockSlowly(looks: Self.spins / 4, rounds: Self.spinningRounds * 4)
-    }
   }
 
   @usableFromInline
