@@ -43,7 +43,13 @@ final class Acknowledgements: Sendable {
   ) {
     guard let message else { return }
     var error: NATSError?
-    if ack == nil {
+    if let ack {
+      // A repeat of what the server has taken and not stored yet; that may be lost with its leader
+      // (nats-io/nats-server#6415).
+      if ack.pointee.Sequence == 0 {
+        error = NATSError("publishing", NATS_TIMEOUT, text: "the server has it already, and has not stored it yet")
+      }
+    } else {
       let failure = failure?.pointee
       error = NATSError(
         "publishing", failure?.Err ?? NATS_ERR, code: failure?.ErrCode ?? jsErrCode(0),
