@@ -70,6 +70,15 @@ package final class NATSServer: Sendable {
     return answer.account_details?.flatMap { $0.stream_detail ?? [] }.first { $0.name == stream }?.cluster?.leader
   }
 
+  /// All that it says of streams and consumers, for who looks for what has gone wrong.
+  package func account() async -> String {
+    do {
+      return try await ask("/jsz?consumers=true")
+    } catch {
+      return "\(name): \(error)"
+    }
+  }
+
   private func ask(_ path: String) async throws -> String {
     try await command("/usr/bin/curl", ["-s", "-S", "-m", "5", "http://127.0.0.1:\(monitoringPort)\(path)"])
   }

@@ -46,7 +46,7 @@
           return try await torture(layout, database)
         } catch {
           // The mock has assertions that members which are killed make fail now and then. Whatever else goes wrong counts.
-          guard !layout.mock.isRunning, attempt < 3 else { throw error }
+          guard !layout.mock.isRunning, attempt < 6 else { throw error }
           print("kafka: the mock cluster itself has ended, so once more: \(error)")
         }
       }

@@ -28,8 +28,13 @@
       clients.stop()
       try await sending.value
       let sent = ContinuousClock.now - began
-      try await eventually("all is stored", within: .seconds(300)) {
-        try await site.stored() >= clients.acknowledged
+      do {
+        try await eventually("all is stored", within: .seconds(300)) {
+          try await site.stored() >= clients.acknowledged
+        }
+      } catch {
+        print("killed \(kills); seed \(TortureSize.seed)\n\(try await site.account(of: clients))")
+        throw error
       }
       let took = ContinuousClock.now - began
       for program in site.edges + site.members {
@@ -80,6 +85,21 @@
         let parameters = "stream=EVENTS&durable=\(stream)&subject=EVENTS.\(stream)&ordered=true&ack_wait=2s"
         return try RestartableProgram(["--to", uri], from: "nats://\(NATSCluster.hosts(valve.ports))?\(parameters)")
       }
+    }
+
+    /// What is missing, and what all that runs says of it.
+    func account(of clients: BulkClients) async throws -> String {
+      var lines = ["\(clients.acknowledged) messages are acknowledged, \(try await stored()) are stored"]
+      for (index, stream) in Self.streams.enumerated() {
+        let expected = clients.expected(in: stream)
+        let differing = Set(try await counts(in: stream)).symmetricDifference(expected).sorted()
+        lines.append(
+          "\(stream): \(differing.count) keys and counts differ from what is expected: \(differing.prefix(50))")
+        lines.append("its member wrote: \(members[index].errors.suffix(4000))")
+      }
+      for edge in edges { lines.append("an edge wrote: \(edge.errors.suffix(2000))") }
+      for server in cluster.servers { lines.append("\(server.name): \(await server.account())") }
+      return lines.joined(separator: "\n")
     }
 
     /// Rows that are there.
