@@ -11,7 +11,7 @@ struct MemoryOfBatches {
     init(_ id: Int) { self.id = id }
   }
 
-  @Test(arguments: [1, 4, 20_000], [1, 3])
+  @Test(arguments: [1, 4, 200, 20_000], [1, 3])
   func whatTheHandlerKeepsStaysAsItWas(batchSize: Int, concurrency: Int) async throws {
     let kept = Watched<[Batch<Int>]>([])
     let aggregator = try Aggregator<Int>(
@@ -31,21 +31,56 @@ struct MemoryOfBatches {
     }
   }
 
-  @Test
-  func messagesAreDestroyedBeforeTheirBatchIsSettled() async throws {
-    let aggregator = try Aggregator<Object>(configuration: .init(batchSize: 2)) { _ in }
+  /// Of 100 the array is given to the handler in whose storage they lay all the time.
+  @Test(arguments: [2, 100])
+  func messagesAreDestroyedBeforeTheirBatchIsSettled(batchSize: Int) async throws {
+    let aggregator = try Aggregator<Object>(configuration: .init(batchSize: batchSize)) { _ in }
     try await whileRunning(aggregator) { _ in
       for id in 0..<10 {
         let watch = Watch()
         do {
           let object = Object(id)
           watch.object = object
-          try await aggregator.send(object)
+          for _ in 0..<batchSize { try await aggregator.send(object) }
         }
         try await aggregator.flush()
         #expect(watch.object == nil)
       }
     }
+  }
+
+  @Test
+  func whatIsTriedAgainStaysAsItWas() async throws {
+    struct Failure: Error {}
+    let handled = Watched<[String]>([])
+    let aggregator = try Aggregator<String>(
+      configuration: .init(
+        batchSize: 50, linger: .seconds(3600), retry: .exponential(maximumAttempts: 3, initial: .zero, maximum: .zero))
+    ) { batch in
+      guard batch.attempt == batch.sequenceNumber % 3 + 1 else { throw Failure() }
+      handled.change { $0 += batch.messages }
+    }
+    let messages = (0..<1000).map { "a string that is on the heap: \($0)" }
+    try await whileRunning(aggregator) { _ in
+      try await aggregator.send(contentsOf: messages)
+      try await aggregator.flush()
+    }
+    #expect(handled.current == messages)
+  }
+
+  @Test(arguments: [1, 74, 75, 99, 100])
+  func aBatchThatIsNotFullHoldsNoMemoryOfAFullOne(count: Int) async throws {
+    let aggregator = try Aggregator<SIMD8<Int>>(
+      configuration: .init(batchSize: 100, linger: .seconds(3600))
+    ) { batch in
+      #expect(batch.messages.count == count)
+      #expect(batch.messages.capacity <= max(8, count * 3 / 2))
+    }
+    try await whileRunning(aggregator) { _ in
+      for message in 0..<count { try await aggregator.send(SIMD8(repeating: message)) }
+      try await aggregator.flush()
+    }
+    #expect(aggregator.statistics.handled == count)
   }
 
   private final class Watch {
