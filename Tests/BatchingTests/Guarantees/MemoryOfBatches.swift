@@ -31,7 +31,6 @@ struct MemoryOfBatches {
     }
   }
 
-  /// Of 100 the array is given to the handler in whose storage they lay all the time.
   @Test(arguments: [2, 100])
   func messagesAreDestroyedBeforeTheirBatchIsSettled(batchSize: Int) async throws {
     let aggregator = try Aggregator<Object>(configuration: .init(batchSize: batchSize)) { _ in }
