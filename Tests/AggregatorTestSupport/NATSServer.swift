@@ -2,7 +2,11 @@ import Foundation
 import Synchronization
 
 /// A server of NATS with JetStream on loopback, which the test starts, kills and starts again.
+///
+/// It is Debian's, or the one that the variable `NATS_SERVER` names.
 package final class NATSServer: Sendable {
+  private static let program = ProcessInfo.processInfo.environment["NATS_SERVER"] ?? "/usr/sbin/nats-server"
+
   package let name: String
   package let port: Int
   /// Where it can be asked how it is.
@@ -34,7 +38,7 @@ package final class NATSServer: Sendable {
 
   package func start() throws {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/sbin/nats-server")
+    process.executableURL = URL(fileURLWithPath: Self.program)
     process.arguments = arguments
     process.standardOutput = FileHandle.nullDevice
     process.standardError = FileHandle.nullDevice
@@ -79,12 +83,44 @@ package final class NATSServer: Sendable {
     }
   }
 
+  /// What it keeps of a stream, by place: subject, headers and payload.
+  ///
+  /// It is read from the files, whoever leads the stream.
+  fileprivate func messages(in stream: String) throws -> [UInt64: Data] {
+    let directory = URL(fileURLWithPath: "\(folder.file(name))/jetstream/$G/streams/\(stream)/msgs")
+    var messages: [UInt64: Data] = [:]
+    for file in try FileManager.default.contentsOfDirectory(at: directory, includingPropertiesForKeys: nil)
+    where file.pathExtension == "blk" {
+      var rest = try Data(contentsOf: file)[...]
+      // Length, place, time, and the length of the subject; behind the message is a sum of 8 bytes.
+      while let length = rest.number(UInt32.self, at: 0).map({ Int($0 & 0x7FFF_FFFF) }), length >= 30,
+        length <= rest.count
+      {
+        // The highest bits are those of a place that is passed over.
+        if let place = rest.number(UInt64.self, at: 4), place >> 62 == 0 {
+          messages[place] = rest.dropFirst(22).prefix(length - 30)
+        }
+        rest = rest.dropFirst(length)
+      }
+    }
+    return messages
+  }
+
   private func ask(_ path: String) async throws -> String {
     try await command("/usr/bin/curl", ["-s", "-S", "-m", "5", "http://127.0.0.1:\(monitoringPort)\(path)"])
   }
 
   package var log: String {
     (try? String(contentsOfFile: folder.file("\(name).log"), encoding: .utf8)) ?? ""
+  }
+}
+
+extension Data {
+  /// A number of which the lowest byte comes first.
+  fileprivate func number<Number: FixedWidthInteger>(_ type: Number.Type, at offset: Int) -> Number? {
+    let bytes = dropFirst(offset).prefix(Number.bitWidth / 8)
+    guard bytes.count == Number.bitWidth / 8 else { return nil }
+    return bytes.reversed().reduce(0) { $0 << 8 | Number($1) }
   }
 }
 
@@ -113,6 +149,13 @@ package final class NATSCluster: Sendable {
 
   /// Addresses on loopback, with commas between them.
   package static func hosts(_ ports: [Int]) -> String { ports.map { "127.0.0.1:\($0)" }.joined(separator: ",") }
+
+  /// The places of a stream at which its servers do not keep the same, up to the last that all have reached.
+  package func differences(in stream: String) throws -> [UInt64] {
+    let kept = try servers.map { try $0.messages(in: stream) }
+    guard let end = kept.map({ $0.keys.max() ?? 0 }).min(), end > 0 else { return [] }
+    return (1...end).filter { place in kept.contains { $0[place] != kept[0][place] } }
+  }
 
   /// The server that leads a stream now.
   package func leader(of stream: String) async throws -> NATSServer? {

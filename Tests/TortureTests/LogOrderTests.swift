@@ -2,6 +2,7 @@
   import AggregatorTestSupport
   import BatchingTesting
   import Foundation
+  import Synchronization
   import Testing
 
   /// The whole way at full size: edges, a cluster of three JetStream servers, an ordered storing member for each of three streams,
@@ -28,28 +29,72 @@
       clients.stop()
       try await sending.value
       let sent = ContinuousClock.now - began
-      do {
-        try await eventually("all is stored", within: .seconds(300)) {
-          try await site.stored() >= clients.acknowledged
+      let replicas = Replicas(site.cluster, stream: "EVENTS")
+      try await replicas.unlessTheyDiffer {
+        do {
+          try await eventually("all is stored", within: .seconds(300)) {
+            try await site.stored() >= clients.acknowledged
+          }
+        } catch {
+          print("killed \(kills); seed \(TortureSize.seed)\n\(await site.account(of: clients))")
+          throw error
         }
-      } catch {
-        print("killed \(kills); seed \(TortureSize.seed)\n\(await site.account(of: clients))")
-        throw error
       }
       let took = ContinuousClock.now - began
       for program in site.edges + site.members {
         program.kill(SIGTERM)
         #expect(try await program.end() == 0, "\(program.errors)")
       }
-      for stream in Site.streams {
-        let counts = try await site.counts(in: stream)
-        #expect(counts == clients.expected(in: stream), "seed \(TortureSize.seed)")
-        let outOfOrder = try await site.outOfOrder(in: stream)
-        #expect(outOfOrder == [], "seed \(TortureSize.seed)")
+      try await replicas.unlessTheyDiffer {
+        for stream in Site.streams {
+          let counts = try await site.counts(in: stream)
+          #expect(counts == clients.expected(in: stream), "seed \(TortureSize.seed)")
+          let outOfOrder = try await site.outOfOrder(in: stream)
+          #expect(outOfOrder == [], "seed \(TortureSize.seed)")
+        }
       }
       print(
         "log: \(clients.acknowledged) messages, sent in \(sent), stored after \(took); killed \(kills); "
           + "seed \(TortureSize.seed)")
+    }
+  }
+
+  /// What the servers of the log keep of a stream: the same at each place of it, or no member can store all of it in order.
+  ///
+  /// NATS before 2.11 does not see to that when servers are killed (docs/scaling.md, which says how to see it without this program).
+  /// It is rare here, and nothing that a member could mend.
+  private final class Replicas: Sendable {
+    private let cluster: NATSCluster
+    private let stream: String
+    private let doDiffer = Mutex<Bool?>(nil)
+
+    init(_ cluster: NATSCluster, stream: String) {
+      self.cluster = cluster
+      self.stream = stream
+    }
+
+    /// Runs checks; what they find is a known issue if the servers differ, and a failure otherwise.
+    func unlessTheyDiffer(_ checks: () async throws -> Void) async throws {
+      try await withKnownIssue("servers of NATS keep different messages at the same place", isIntermittent: true) {
+        try await checks()
+      } matching: { _ in
+        self.doDiffer.withLock { known in
+          let doDiffer = known ?? self.look()
+          known = doDiffer
+          return doDiffer
+        }
+      }
+    }
+
+    private func look() -> Bool {
+      do {
+        let places = try cluster.differences(in: stream)
+        print("the servers differ at \(places.count) places of \(stream), the first ones \(places.prefix(20))")
+        return !places.isEmpty
+      } catch {
+        print("what the servers keep cannot be read: \(error)")
+        return false
+      }
     }
   }
 
@@ -96,15 +141,25 @@
         "\(clients.acknowledged) messages are acknowledged, \(stored.map { "\($0)" } ?? "nobody knows how many") are stored"
       ]
       for (index, stream) in Self.streams.enumerated() {
-        let expected = clients.expected(in: stream)
-        let differing = Set((try? await counts(in: stream)) ?? []).symmetricDifference(expected).sorted()
-        lines.append(
-          "\(stream): \(differing.count) keys and counts differ from what is expected: \(differing.prefix(50))")
+        if let missing = try? await missing(in: stream, of: clients) {
+          lines.append("\(stream): acknowledged and not stored: \(missing)")
+        }
         lines.append("its member wrote: \(members[index].errors.suffix(4000))")
       }
       for edge in edges { lines.append("an edge wrote: \(edge.errors.suffix(2000))") }
       for server in cluster.servers { lines.append("\(server.name): \(await server.account())") }
       return lines.joined(separator: "\n")
+    }
+
+    /// `KEY|NUMBER` of messages that are acknowledged and not stored, the first fifty.
+    func missing(in stream: String, of clients: BulkClients) async throws -> [String] {
+      let expected = clients.expected(in: stream).map { "('\($0.replacing("|", with: "', "))" }
+      return try await database.sql(
+        """
+        SELECT key, number FROM (VALUES \(expected.joined(separator: ", "))) AS keys (key, count)
+        CROSS JOIN LATERAL generate_series(0, count - 1) AS numbers (number)
+        EXCEPT SELECT body->>'key', (body->>'number')::int FROM \(stream) ORDER BY 1, 2 LIMIT 50
+        """, uri: uri)
     }
 
     /// Rows that are there.
