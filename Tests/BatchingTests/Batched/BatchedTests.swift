@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("batched(size:linger:): any sequence in batches", .timeLimit(.minutes(2)))
+@Suite("batched(size:linger:): any sequence in batches", .timeLimit(.minutes(5)))
 struct BatchedTests {
   private struct Broken: Error {}
 
@@ -273,7 +273,7 @@ struct BatchedTests {
   }
 }
 
-@Suite("consume(_:): all of a sequence", .timeLimit(.minutes(2)))
+@Suite("consume(_:): all of a sequence", .timeLimit(.minutes(5)))
 struct ConsumeTests {
   private struct Broken: Error {}
 

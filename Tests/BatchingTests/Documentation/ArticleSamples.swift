@@ -7,7 +7,7 @@ import Testing
 import UnixSignals
 
 /// The code of the articles, word for word, so that it compiles and does what they say; `ArticlesAreCompiled` looks for it here.
-@Suite("Articles", .timeLimit(.minutes(2)))
+@Suite("Articles", .timeLimit(.minutes(5)))
 struct ArticleSamples {
   private let printed = Watched<[String]>([])
   private let database = Database()

@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// A worker uses the memory of a batch again; nobody may notice.
-@Suite("The memory of batches", .timeLimit(.minutes(2)))
+@Suite("The memory of batches", .timeLimit(.minutes(5)))
 struct MemoryOfBatches {
   private final class Object: Sendable {
     let id: Int

@@ -3,7 +3,7 @@ import BatchingTesting
 import Testing
 
 /// `reconfigure(_:)`: sizes and times change while it runs, and nothing is lost or reordered.
-@Suite("Reconfiguring", .timeLimit(.minutes(2)))
+@Suite("Reconfiguring", .timeLimit(.minutes(5)))
 struct Reconfiguring {
   private struct Broken: Error {}
 

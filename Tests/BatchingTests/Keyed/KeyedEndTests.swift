@@ -4,7 +4,7 @@ import ServiceLifecycle
 import ServiceLifecycleTestKit
 import Testing
 
-@Suite("By key: an orderly end", .timeLimit(.minutes(2)))
+@Suite("By key: an orderly end", .timeLimit(.minutes(5)))
 struct KeyedEndTests {
   private struct Broken: Error {}
 

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("By key: no key starves the others, and idle ones cost nothing", .timeLimit(.minutes(2)))
+@Suite("By key: no key starves the others, and idle ones cost nothing", .timeLimit(.minutes(5)))
 struct KeyedFairnessTests {
   private struct Broken: Error {}
 

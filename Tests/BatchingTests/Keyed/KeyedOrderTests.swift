@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("By key: batches of one key, in order, one at a time", .timeLimit(.minutes(2)))
+@Suite("By key: batches of one key, in order, one at a time", .timeLimit(.minutes(5)))
 struct KeyedOrderTests {
   private struct Broken: Error {}
 

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Batching
 
-@Suite("KeyedAggregator: many keys", .timeLimit(.minutes(2)))
+@Suite("KeyedAggregator: many keys", .timeLimit(.minutes(5)))
 struct ManyKeysTests {
   /// Keys that were seen once leave no lane, no deadline and no table behind, and nodes no more than were in use at once.
   @Test(arguments: [Duration.zero, .seconds(1)])

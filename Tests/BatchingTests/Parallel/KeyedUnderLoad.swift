@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("By key, on real threads", .timeLimit(.minutes(2)))
+@Suite("By key, on real threads", .timeLimit(.minutes(5)))
 struct KeyedUnderLoad {
   private struct Broken: Error {}
 

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Requests, on real threads", .timeLimit(.minutes(2)))
+@Suite("Requests, on real threads", .timeLimit(.minutes(5)))
 struct RequestsUnderLoad {
   private struct Refused: Error {}
 

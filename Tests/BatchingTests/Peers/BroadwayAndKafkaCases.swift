@@ -4,7 +4,7 @@ import Testing
 
 // The cases of Broadway's `put_batch_key`, `partition_by` and `shutdown` (`test/broadway_test.exs`), and the order that Kafka's
 // producer keeps in a partition; docs/peers.md has the list.
-@Suite("Peers: Broadway and Kafka", .timeLimit(.minutes(1)))
+@Suite("Peers: Broadway and Kafka", .timeLimit(.minutes(5)))
 struct BroadwayAndKafkaCases {
   private struct Broken: Error {}
 

@@ -4,7 +4,7 @@ import Testing
 
 // The cases of graphql/dataloader's tests (`src/__tests__/dataloader.test.js`) that are about batching; docs/peers.md has the
 // list, and those that are about its cache, which we have not.
-@Suite("Peer: graphql/dataloader", .timeLimit(.minutes(1)))
+@Suite("Peer: graphql/dataloader", .timeLimit(.minutes(5)))
 struct DataLoaderCases {
   private struct Odd: Error, Equatable { var number: Int }
 

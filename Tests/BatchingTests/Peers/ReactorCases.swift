@@ -4,7 +4,7 @@ import Testing
 
 // The cases of Reactor's `FluxBufferTimeoutTest`, and of what its users reported of `bufferTimeout`; docs/peers.md has the
 // list. Elements come on a manual clock, as there on a virtual one.
-@Suite("Peer: Reactor's bufferTimeout", .timeLimit(.minutes(1)))
+@Suite("Peer: Reactor's bufferTimeout", .timeLimit(.minutes(5)))
 struct ReactorCases {
   private struct Boom: Error {}
 

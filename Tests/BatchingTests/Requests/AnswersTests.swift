@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Requests: each its own answer", .timeLimit(.minutes(2)))
+@Suite("Requests: each its own answer", .timeLimit(.minutes(5)))
 struct AnswersTests {
   private struct Poison: Error, Equatable { var request = 0 }
 

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Requests: cancellation", .timeLimit(.minutes(2)))
+@Suite("Requests: cancellation", .timeLimit(.minutes(5)))
 struct RequestCancellationTests {
   @Test(arguments: [0, 1, 2])
   func beforeItsBatchHasStartedARequestIsTakenOut(which: Int) async throws {

@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("Requests: full, dropped, shut down", .timeLimit(.minutes(2)))
+@Suite("Requests: full, dropped, shut down", .timeLimit(.minutes(5)))
 struct RequestEndsTests {
   @Test(arguments: [1, 2, 3])
   func aShutdownAnswersWhatIsHeld(batchSize: Int) async throws {

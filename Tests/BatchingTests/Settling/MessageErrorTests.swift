@@ -2,7 +2,7 @@ import Batching
 import BatchingTesting
 import Testing
 
-@Suite("What databases and endpoints answer, as failures", .timeLimit(.minutes(1)))
+@Suite("What databases and endpoints answer, as failures", .timeLimit(.minutes(5)))
 struct MessageErrorTests {
   private struct Broken: Error {}
 
