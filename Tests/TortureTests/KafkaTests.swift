@@ -42,15 +42,14 @@
 
     func run() async throws {
       let database = try await PostgresServer.shared()
-      var random = SeededGenerator(seed: TortureSize.seed)
-      for _ in 0..<clusters { try await tortureUntilWhole(database, &random) }
+      for cluster in 0..<clusters { try await tortureUntilWhole(database, seed: TortureSize.seed &+ UInt64(cluster)) }
     }
 
-    private func tortureUntilWhole(_ database: PostgresServer, _ random: inout SeededGenerator) async throws {
+    private func tortureUntilWhole(_ database: PostgresServer, seed: UInt64) async throws {
       for attempt in 1... {
         let layout = try await KafkaLayout(into: database.database(), members: members)
         do {
-          return try await torture(layout, database, &random)
+          return try await torture(layout, database, SeededGenerator(seed: seed))
         } catch {
           // The mock has assertions that members which are killed make fail now and then. Whatever else goes wrong counts.
           try? await eventually("the mock has ended", within: .seconds(5)) { !layout.mock.isRunning }
@@ -61,8 +60,9 @@
     }
 
     private func torture(
-      _ layout: KafkaLayout, _ database: PostgresServer, _ random: inout SeededGenerator
+      _ layout: KafkaLayout, _ database: PostgresServer, _ generator: SeededGenerator
     ) async throws {
+      var random = generator
       let sending = layout.clients.map { clients in Task { try await clients.run(4) } }
       do {
         try await layout.start()

@@ -45,6 +45,11 @@
         program.kill(SIGTERM)
         #expect(try await program.end() == 0, "\(program.errors)")
       }
+      // Whatever the servers do: each message has an identity of its client's.
+      for stream in Site.streams {
+        let repeated = try await site.repeated(in: stream)
+        #expect(repeated == [], "seed \(TortureSize.seed)")
+      }
       try await replicas.unlessTheyDiffer {
         for stream in Site.streams {
           let counts = try await site.counts(in: stream)
@@ -160,6 +165,12 @@
         CROSS JOIN LATERAL generate_series(0, count - 1) AS numbers (number)
         EXCEPT SELECT body->>'key', (body->>'number')::int FROM \(stream) ORDER BY 1, 2 LIMIT 50
         """, uri: uri)
+    }
+
+    /// `KEY|NUMBER` of messages that are stored more than once, the first fifty.
+    func repeated(in stream: String) async throws -> [String] {
+      try await database.sql(
+        "SELECT body->>'key', body->>'number' FROM \(stream) GROUP BY 1, 2 HAVING count(*) > 1 LIMIT 50", uri: uri)
     }
 
     /// Rows that are there.
