@@ -18,7 +18,9 @@ extension Core {
   /// Unlike one of an `Aggregator`, it does not stay with a batch to its end: after a failed attempt it puts what is left
   /// aside, and goes on with another key.
   func takeLanes(saver: FailureSaver) async {
-    var order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
+    // The last stroke of the bell that it knows of.
+    var stroke: UInt32 = 0
+    var order = lookForLane(&stroke)
     // The array of the batch before, for the next one, if the handler has let go of it.
     var spare: [Message] = []
     // Batches since it was suspended, as in `takeBatches`.
@@ -41,6 +43,7 @@ extension Core {
             machine.laneAttemptEnded(
               taken.lane, count: taken.count, handled: taken.count, weight: taken.weight, now: time.now(), &effects)
             machine.laneSettled(taken.lane, epoch: taken.epoch, &effects)
+            stroke = machine.workers.strokes
             return machine.laneWorkerLooks(wasWoken: false, &effects)
           }
           continue
@@ -52,7 +55,7 @@ extension Core {
           with: verdict, inFlight: taken.abort == nil ? taken.count : 0, before: [], lane: taken.lane,
           epoch: taken.epoch,
           saver: saver)
-        order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
+        order = lookForLane(&stroke)
       case .resume(let lane, let object):
         let unfinished = unsafeDowncast(object, to: Unfinished<Message>.self)
         var parts = unfinished.parts
@@ -72,20 +75,17 @@ extension Core {
           with: verdict, inFlight: abort == nil ? part.messages.count : 0, before: parts, lane: lane,
           epoch: unfinished.epoch,
           saver: saver)
-        order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
+        order = lookForLane(&stroke)
       case .park where !isPublished:
-        order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
+        order = lookForLane(&stroke)
       case .park where streak > 1:
         streak = 1
-        let rung = bell.count
-        order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
-        guard case .park = order else { continue }
-        bell.wait(since: rung)
-        order = ask { $0.laneWorkerLooks(wasWoken: false, &$1) }
+        bell.wait(after: stroke)
+        order = lookForLane(&stroke)
       case .park:
         streak = 0
         let wasWoken = await park { $0.laneWorkerParks($1) }
-        order = ask { $0.laneWorkerLooks(wasWoken: wasWoken, &$1) }
+        order = lookForLane(&stroke, wasWoken: wasWoken)
       case .leave:
         ask { $0.workerLeft(&$1) }
         return
@@ -93,6 +93,15 @@ extension Core {
         ask { $0.workerEnded(&$1) }
         return
       }
+    }
+  }
+
+  /// Looks for a batch, and hears of all strokes of the bell so far.
+  @inline(__always)
+  private func lookForLane(_ stroke: inout UInt32, wasWoken: Bool = false) -> LaneOrder {
+    ask { machine, effects in
+      stroke = machine.workers.strokes
+      return machine.laneWorkerLooks(wasWoken: wasWoken, &effects)
     }
   }
 

@@ -105,7 +105,9 @@ extension Core {
 extension Core {
   /// One of `concurrency` slots: takes batches and settles them, one after the other.
   private func takeBatches(saver: FailureSaver) async {
-    var order = machine.withLock { $0.workerLooks(wasWoken: false) }
+    // The last stroke of the bell that it knows of.
+    var stroke: UInt32 = 0
+    var order = look(&stroke)
     // The array of the batch before, for the next one, if the handler has let go of it.
     var spare: [Message] = []
     // Batches since it was suspended; one it may have been woken for.
@@ -127,11 +129,12 @@ extension Core {
         let error = abort == nil ? await call(batch, annotations) : nil
         if abort == nil, error == nil {
           if handling.onSettled == nil { store.mover.recycle(&batch, &spare) }
-          machine.lock.pointee.lockSoon()
+          machine.lock.pointee.lockAsSlot()
           order = askHoldingLock { machine, effects in
             if let emptied { machine.segmentEmptied(emptied) }
             machine.attemptEnded(count: count, handled: count, weight: weight, now: time.now(), &effects)
             machine.batchSettled(epoch: taken.epoch, &effects)
+            stroke = machine.workers.strokes
             return machine.workerLooks(wasWoken: false)
           }
           handling.onSettled?(batch.contents)
@@ -142,22 +145,19 @@ extension Core {
         let verdict = error.map { judge(part, threw: $0) } ?? giveUp(part, abort)
         let inFlight = taken.abort == nil ? count : 0
         await settle(part, verdict, epoch: taken.epoch, inFlight: inFlight, saver: saver)
-        order = machine.withLock { $0.workerLooks(wasWoken: false) }
+        order = look(&stroke)
       case .park where !isPublished:
         // Who parks might be the last for long, so the rest is not left to the next; but a batch comes first.
-        order = machine.withLock { $0.workerLooks(wasWoken: false) }
+        order = look(&stroke)
       case .park where streak > 1:
         // One batch came after the other, so the next may be near: not at the price of a suspension for each.
         streak = 1
-        let rung = bell.count
-        order = machine.withLock { $0.workerLooks(wasWoken: false) }
-        guard case .park = order else { continue }
-        bell.wait(since: rung)
-        order = machine.withLock { $0.workerLooks(wasWoken: false) }
+        bell.wait(after: stroke)
+        order = look(&stroke)
       case .park:
         streak = 0
         let wasWoken = await park { $0.workerParks($1) }
-        order = machine.withLock { $0.workerLooks(wasWoken: wasWoken) }
+        order = look(&stroke, wasWoken: wasWoken)
       case .leave:
         ask { $0.workerLeft(&$1) }
         return
@@ -165,6 +165,16 @@ extension Core {
         ask { $0.workerEnded(&$1) }
         return
       }
+    }
+  }
+
+  /// Looks for a batch, and hears of all strokes of the bell so far.
+  @inline(__always)
+  private func look(_ stroke: inout UInt32, wasWoken: Bool = false) -> WorkerOrder {
+    machine.lock.pointee.lockAsSlot()
+    return machine.withHeldLock { machine in
+      stroke = machine.workers.strokes
+      return machine.workerLooks(wasWoken: wasWoken)
     }
   }
 

@@ -174,7 +174,7 @@ extension Core {
 
   @inline(__always)
   private func perform(_ effects: Effects<Continuation>) {
-    if effects.batchIsDue { bell.ring() }
+    if let stroke = effects.stroke { bell.ring(stroke) }
     guard let first = effects.first else { return }
     first.waiter.resume(returning: first.wake)
     for other in effects.others { other.waiter.resume(returning: other.wake) }

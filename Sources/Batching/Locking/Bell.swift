@@ -9,36 +9,34 @@ import Synchronization
 /// its cache line away from who fills the batch. This word has a line of its own, and is written once a batch.
 struct Bell: ~Copyable, Sendable {
   // Unchecked because a pointer is not Sendable; it leads to an atomic, which is.
-  private nonisolated(unsafe) let strokes: UnsafeMutablePointer<Atomic<UInt32>>
+  private nonisolated(unsafe) let last: UnsafeMutablePointer<Atomic<UInt32>>
 
   init() {
     // 128: the pair of lines that the hardware fetches together.
-    strokes = UnsafeMutableRawPointer.allocate(byteCount: 128, alignment: 128)
+    last = UnsafeMutableRawPointer.allocate(byteCount: 128, alignment: 128)
       .bindMemory(to: Atomic<UInt32>.self, capacity: 1)
-    strokes.initialize(to: Atomic(0))
+    last.initialize(to: Atomic(0))
   }
 
   deinit {
-    strokes.deinitialize(count: 1)
-    strokes.deallocate()
+    last.deinitialize(count: 1)
+    last.deallocate()
   }
-
-  /// What `wait(since:)` needs; asked before the look that finds nothing.
-  var count: UInt32 { strokes.pointee.load(ordering: .relaxed) }
 
   /// A batch is due.
   ///
-  /// One stroke of several at once may be lost: who waits for a change sees one.
-  func ring() {
-    strokes.pointee.store(count &+ 1, ordering: .relaxed)
+  /// Strokes have numbers that rise by one. Of two at once the earlier may be heard last, and the later not at all.
+  func ring(_ stroke: UInt32) {
+    last.pointee.store(stroke, ordering: .relaxed)
   }
 
-  /// Returns when the bell has rung since, or after some 15 µs.
+  /// Returns when there has been a stroke later than this one, or after some 15 µs.
   ///
   /// It is a hint, with no order to anything else: what there is says the machine.
-  func wait(since count: UInt32) {
+  func wait(after stroke: UInt32) {
     var left = Self.looks
-    while left > 0, count == self.count {
+    // One that the slot has heard of, and that is about to be rung, is none for it.
+    while left > 0, Int32(bitPattern: last.pointee.load(ordering: .relaxed) &- stroke) <= 0 {
       SpinLock.stayAway(looks: 64)
       left -= 1
     }

@@ -16,9 +16,18 @@ private let elsewhere = Atomic<UInt32>(0)
 /// Why not `Mutex`: handing a futex to another core costs several times what our critical section does. A thread that
 /// finds the lock taken stays away for a while, so that its owner runs on with the cache line in its own core; one that
 /// finds it taken again and again gives up its processor, because then the owner has probably been descheduled.
+///
+/// How long it stays away depends on who has it. A sender has probably more to send and is better left alone for long, while a
+/// slot leaves after some hundred nanoseconds and does not come back before it has handled a batch.
 @usableFromInline
 struct SpinLock: ~Copyable {
-  @usableFromInline let word = Atomic<UInt32>(0)
+  /// Who has it.
+  @usableFromInline let word = Atomic<UInt32>(nobody)
+
+  @inlinable static var nobody: UInt32 { 0 }
+  /// A sender, or somebody else.
+  @inlinable static var somebody: UInt32 { 1 }
+  @inlinable static var slot: UInt32 { 2 }
 
   @inlinable
   init() {}
@@ -26,19 +35,17 @@ struct SpinLock: ~Copyable {
   @inlinable
   @inline(__always)
   borrowing func lock() {
-    if !word.compareExchange(expected: 0, desired: 1, successOrdering: .acquiring, failureOrdering: .relaxed).exchanged
-    {
-      lockSlowly()
-    }
+    let (isMine, owner) = word.compareExchange(
+      expected: Self.nobody, desired: Self.somebody, successOrdering: .acquiring, failureOrdering: .relaxed)
+    if !isMine { lockSlowly(behind: owner) }
   }
 
-  /// The same for a slot, which takes it once a batch: it stays away a quarter as long, so that small batches do not pile up.
+  /// The same for a slot, which takes it once a batch or twice.
   @inline(__always)
-  borrowing func lockSoon() {
-    if !word.compareExchange(expected: 0, desired: 1, successOrdering: .acquiring, failureOrdering: .relaxed).exchanged
-    {
-      lockSlowly(looks: Self.spins / 4, rounds: Self.spinningRounds * 4)
-    }
+  borrowing func lockAsSlot() {
+    let (isMine, owner) = word.compareExchange(
+      expected: Self.nobody, desired: Self.slot, successOrdering: .acquiring, failureOrdering: .relaxed)
+    if !isMine { lockSlowly(behind: owner, as: Self.slot) }
   }
 
   /// Releases it, after every retain of what was copied under it.
@@ -50,30 +57,46 @@ struct SpinLock: ~Copyable {
   @inline(__always)
   borrowing func unlock() {
     atomicMemoryFence(ordering: .releasing)
-    word.store(0, ordering: .releasing)
+    word.store(Self.nobody, ordering: .releasing)
   }
 
   @usableFromInline
   @inline(never)
-  borrowing func lockSlowly() {
-    lockSlowly(looks: Self.spins, rounds: Self.spinningRounds)
+  borrowing func lockSlowly(behind owner: UInt32) {
+    lockSlowly(behind: owner, as: Self.somebody)
   }
 
   @inline(never)
-  private borrowing func lockSlowly(looks: Int, rounds: Int) {
-    var round = 0
+  private borrowing func lockSlowly(behind owner: UInt32, as me: UInt32) {
+    var owner = owner
+    var looks = 0
+    var yields = 0
     repeat {
-      if round < rounds {
-        Self.stayAway(looks: looks)
-      } else if round < rounds + Self.yieldingRounds {
+      if looks < Self.mostLooks {
+        let pause = Self.pause(of: me, behind: owner)
+        Self.stayAway(looks: pause)
+        looks += pause
+      } else if yields < Self.mostYields {
         sched_yield()
+        yields += 1
       } else {
         usleep(Self.napMicroseconds)
       }
-      round += 1
-    } while word.load(ordering: .relaxed) != 0
-      || !word.compareExchange(expected: 0, desired: 1, successOrdering: .acquiring, failureOrdering: .relaxed)
-        .exchanged
+      owner = word.load(ordering: .relaxed)
+      if owner == Self.nobody {
+        owner =
+          word.compareExchange(
+            expected: Self.nobody, desired: me, successOrdering: .acquiring, failureOrdering: .relaxed
+          ).original
+        if owner == Self.nobody { return }
+      }
+    } while true
+  }
+
+  /// How many looks somebody stays away before he tries again.
+  private static func pause(of me: UInt32, behind owner: UInt32) -> Int {
+    if me == slot { return slotPause }
+    return owner == slot ? pauseBehindSlot : spins
   }
 
   /// Lets a microsecond or two pass, away from the lock's cache line: looking at it would take it from the owner each time.
@@ -96,7 +119,12 @@ struct SpinLock: ~Copyable {
       4096
     #endif
   }
-  private static var spinningRounds: Int { 4 }
-  private static var yieldingRounds: Int { 16 }
+  /// The same for a slot, so that small batches do not pile up while it is away.
+  private static var slotPause: Int { spins / 4 }
+  /// The same for who finds a slot there.
+  private static var pauseBehindSlot: Int { spins / 16 }
+  /// After so many looks the owner has probably been descheduled.
+  private static var mostLooks: Int { 4 * spins }
+  private static var mostYields: Int { 16 }
   private static var napMicroseconds: UInt32 { 50 }
 }

@@ -28,8 +28,8 @@ struct Effects<Waiter> {
     var released: [AnyObject] = []
   }
 
-  /// Whether slots that look out for a batch have to be told of one.
-  var batchIsDue = false
+  /// A stroke of the bell, by which slots that look out for a batch hear of one.
+  var stroke: UInt32?
   private(set) var first: Resumption?
   /// An object whose end may run a user's code.
   private var released: AnyObject?

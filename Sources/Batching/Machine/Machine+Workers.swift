@@ -6,6 +6,10 @@ struct Workers<Waiter> {
   var waking = 0
   /// Those that have not ended, and have not been told to leave.
   var running = 0
+  /// How often the bell has been rung, or is about to be: with each batch that becomes due.
+  ///
+  /// A worker that finds nothing knows by it which stroke is the next.
+  var strokes: UInt32 = 0
 }
 
 /// What a worker does next.
@@ -40,7 +44,10 @@ extension Machine {
   /// Wakes as many parked workers as there are due batches that nobody is on the way to.
   mutating func wakeWorkers(_ effects: inout Effects<Waiter>) {
     let due = settings.isKeyed ? lanes.ready.count : ready.count + (open?.due != nil ? 1 : 0)
-    if due > 0 { effects.batchIsDue = true }
+    if due > 0 {
+      workers.strokes &+= 1
+      effects.stroke = workers.strokes
+    }
     while workers.waking < due, let waiter = workers.parked.popLast() {
       workers.waking += 1
       effects.resume(waiter, .look)

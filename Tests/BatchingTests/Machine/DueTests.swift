@@ -51,6 +51,27 @@ struct DueTests {
     #expect(bench.offer(count: 3).woken == ["b look", "a look"])
   }
 
+  @Test func `a worker that found nothing hears of the next batch that is due, and of no other`() {
+    let bench = MachineBench {
+      $0.concurrency = 2
+      $0.capacity = 9
+    }
+    bench.run()
+    #expect(bench.offer(count: 3).answer == 3)
+    #expect(bench.look() != .park)
+    #expect(bench.look() == .park)
+    let heard = bench.strokes
+    #expect(bench.rung == heard)
+    #expect(bench.offer(count: 2).answer == 2)
+    #expect(bench.rung == heard)
+    #expect(bench.offer().answer == .accepted)
+    #expect(bench.rung == heard + 1)
+    #expect(bench.look() != .park)
+    #expect(bench.offer().answer == .accepted)
+    _ = bench.when { $0.timerFired(now: .milliseconds(10), &$1) }
+    #expect(bench.rung == heard + 2)
+  }
+
   @Test func `a worker does not park while there is a batch, nor after the end`() {
     let bench = MachineBench()
     bench.run()

@@ -38,6 +38,7 @@ final class MachineBench {
       sourceLocation: sourceLocation)
     #expect(ledger.held <= machine.settings.capacity, sourceLocation: sourceLocation)
     #expect(machine.heldWeight <= machine.settings.maximumHeldWeight, sourceLocation: sourceLocation)
+    if let stroke = effects.stroke { rung = stroke }
     let all = (effects.first.map { [$0] } ?? []) + effects.others
     return Action(answer: answer, woken: all.map { "\($0.waiter) \($0.wake)" })
   }
@@ -49,6 +50,12 @@ final class MachineBench {
       return true
     }.woken
   }
+
+  /// The last stroke of the bell.
+  private(set) var rung: UInt32 = 0
+
+  /// Strokes that a worker has heard of if it looks now.
+  var strokes: UInt32 { machine.workers.strokes }
 
   var statistics: AggregatorStatistics { machine.statistics() }
   var heldWeight: Int { machine.heldWeight }
