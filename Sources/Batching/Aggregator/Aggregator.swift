@@ -98,6 +98,7 @@ public final class Aggregator<Message: Sendable>: Service, Sendable {
   /// - Throws: What ``send(_:)`` throws, ``AggregatorError/cancelled`` for a cancelled task. A prefix of the messages was
   ///   accepted then, as many as ``AggregatorError/acceptedCount`` says.
   @inlinable
+  @inline(__always)
   public func send(contentsOf messages: some Sequence<Message>) async throws(AggregatorError) {
     try await core.send(contentsOf: messages)
   }

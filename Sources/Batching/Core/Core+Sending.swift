@@ -86,18 +86,18 @@ extension Core {
 
 /// How far a send of several messages came.
 @usableFromInline
-enum SendProgress<Message: Sendable> {
+enum SendProgress {
   /// All were accepted.
   case accepted
   /// So many were accepted, and then one was refused.
   case refused(AggregatorError, after: Int)
   /// So many were accepted, and then some had to wait for room.
-  case waits(WaitingSend<Message>, after: Int)
+  case waits(WaitingSend, after: Int)
 }
 
 /// Messages that wait for room, and their place in line.
 @usableFromInline
-struct WaitingSend<Message: Sendable> {
+struct WaitingSend {
   let parcel: Parcel
   let id: Int
 
@@ -148,19 +148,35 @@ extension Core {
   }
 
   /// Sends a sequence in order.
+  ///
+  /// Inlined for the sake of slices that find room: they need no async frame.
   @inlinable
-  func send(
-    contentsOf messages: some Sequence<Message>
-  ) async throws(AggregatorError) {
+  @inline(__always)
+  func send(contentsOf messages: some Sequence<Message>) async throws(AggregatorError) {
+    let progress = messages.withContiguousStorageIfAvailable { append($0) ? SendProgress.accepted : send($0) }
+    guard let progress else { return try await sendGathered(messages) }
+    if case .accepted = progress { return }
+    try await sendRest(of: messages, progress)
+  }
+
+  /// Sends what is left of messages that lie side by side, after some had to wait.
+  @inlinable
+  func sendRest(of messages: some Sequence<Message>, _ progress: SendProgress) async throws(AggregatorError) {
+    var progress = progress
     var sent = 0
-    while let progress = messages.withContiguousStorageIfAvailable({ messages -> SendProgress<Message> in
-      let rest = UnsafeBufferPointer(rebasing: messages[sent...])
-      return append(rest) ? .accepted : send(rest)
-    }) {
-      guard let more = try await settle(progress, after: sent) else { return }
+    while let more = try await settle(progress, after: sent) {
       sent = more
+      progress =
+        messages.withContiguousStorageIfAvailable { send(UnsafeBufferPointer(rebasing: $0[sent...])) } ?? .accepted
     }
-    // Not contiguous: gathered by the run. The iterator is the user's, so it never runs under the lock.
+  }
+
+  /// Sends messages that do not lie side by side: they are gathered by the run.
+  ///
+  /// The iterator is the user's, so it never runs under the lock.
+  @inlinable
+  func sendGathered(_ messages: some Sequence<Message>) async throws(AggregatorError) {
+    var sent = 0
     var iterator = messages.makeIterator()
     var run: [Message] = []
     repeat {
@@ -179,7 +195,7 @@ extension Core {
   /// Waits if there is something to wait for; returns how many messages have been sent, `nil` for all.
   @usableFromInline
   func settle(
-    _ progress: SendProgress<Message>, after sent: Int
+    _ progress: SendProgress, after sent: Int
   ) async throws(AggregatorError) -> Int? {
     switch progress {
     case .accepted: return nil
@@ -195,22 +211,26 @@ extension Core {
 
   /// Sends as much of a buffer as there is room for.
   @usableFromInline
-  func send(_ messages: UnsafeBufferPointer<Message>) -> SendProgress<Message> {
+  func send(_ messages: UnsafeBufferPointer<Message>) -> SendProgress {
+    // Plain pointers from here on: the type of a slice of a buffer would be looked up at run time.
+    guard let first = messages.baseAddress else { return .accepted }
     let context = store.currentContext
     var sent = 0
     while sent < messages.count {
-      let run = UnsafeBufferPointer(rebasing: messages[sent..<min(sent + Self.longestRun, messages.count)])
-      let progress: SendProgress<Message>
-      if let weight {
-        let weights = run.map { max(weight($0), 0) }
-        progress = weights.withUnsafeBufferPointer { sendRun(run, context, weights: $0.baseAddress) }
+      let run = first + sent
+      let count = min(messages.count - sent, Self.longestRun)
+      let progress: SendProgress
+      if weight == nil {
+        progress = sendRun(run, count: count, context, weights: nil)
       } else {
-        progress = sendRun(run, context, weights: nil)
+        progress = weights(of: run, count: count).withUnsafeBufferPointer {
+          sendRun(run, count: count, context, weights: $0.baseAddress)
+        }
       }
       if discardsDrops { discardDrops() }
       switch progress {
       case .accepted:
-        sent += run.count
+        sent += count
       case .refused(let error, let accepted):
         publishForSender()
         return .refused(error, after: sent + accepted)
@@ -222,34 +242,40 @@ extension Core {
     return .accepted
   }
 
+  @inline(never)
+  private func weights(of run: UnsafePointer<Message>, count: Int) -> [Int] {
+    (0..<count).map { index in weight.map { max($0(run[index]), 0) } ?? 0 }
+  }
+
   /// Offers messages until one is refused.
   ///
   /// Those that find no room go into a parcel, if the policy is to wait.
   private func sendRun(
-    _ run: UnsafeBufferPointer<Message>, _ context: ServiceContext?, weights: UnsafePointer<Int>?
-  ) -> SendProgress<Message> {
+    _ run: UnsafePointer<Message>, count: Int, _ context: ServiceContext?, weights: UnsafePointer<Int>?
+  ) -> SendProgress {
     ask { machine, effects in
       var sent = 0
-      while sent < run.count {
+      while sent < count {
         let offer =
           if let weights {
             machine.offered(weight: weights[sent], now: time.now(), &effects)
           } else {
-            machine.offered(count: run.count - sent, now: time.now(), &effects)
+            machine.offered(count: count - sent, now: time.now(), &effects)
           }
         let error: AggregatorError
         switch offer {
-        case .accepted(let slot, let count):
-          store.put(run.baseAddress.unsafelyUnwrapped + sent, count: count, context, into: slot)
-          sent += count
+        case .accepted(let slot, let accepted):
+          store.put(run + sent, count: accepted, context, into: slot)
+          sent += accepted
           continue
         case .full where overflow == .suspend:
           // A message that will never fit must not stand in line: it is refused once those before it are accepted.
           let end = weights.flatMap { weights in
-            run.indices[sent...].first { weights[$0] > machine.settings.heaviestMessage }
+            (sent..<count).first { weights[$0] > machine.settings.heaviestMessage }
           }
           let rest = store.pack(
-            UnsafeBufferPointer(rebasing: run[sent..<(end ?? run.count)]), context, weights: weights.map { $0 + sent })
+            UnsafeBufferPointer(start: run + sent, count: (end ?? count) - sent), context,
+            weights: weights.map { $0 + sent })
           return .waits(WaitingSend(parcel: rest, id: machine.senderWaits(rest)), after: sent)
         case .full: error = .full
         case .closed: error = .closed
@@ -263,7 +289,7 @@ extension Core {
   }
 
   /// Waits until all of the parcel is accepted, or the sender is told why not.
-  func wait(for waiting: WaitingSend<Message>) async -> Wake {
+  func wait(for waiting: WaitingSend) async -> Wake {
     let id = waiting.id
     let wake = await wait {
       $0.senderAttached(id, $1)

@@ -4,7 +4,7 @@ extension Core {
   private enum Submission {
     case accepted
     case refused(AggregatorError)
-    case waits(WaitingSend<Message>)
+    case waits(WaitingSend)
   }
 
   /// Sends a message that can be withdrawn; returns the number that it is known by.

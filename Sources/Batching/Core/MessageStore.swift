@@ -30,7 +30,9 @@ struct MessageStore<Message: Sendable>: Sendable {
   /// The context of the current task, where it is kept.
   ///
   /// Never asked under the lock.
-  var currentContext: ServiceContext? { keepsContexts ? ServiceContext.current : nil }
+  var currentContext: ServiceContext? {
+    @inline(__always) get { keepsContexts ? ServiceContext.current : nil }
+  }
 
   // MARK: In
 
