@@ -129,7 +129,7 @@ extension Core {
         let error = abort == nil ? await call(batch, annotations) : nil
         if abort == nil, error == nil {
           if handling.onSettled == nil { store.mover.recycle(&batch, &spare) }
-          machine.lock.pointee.lockAsSlot()
+          machine.lock.pointee.lockAsSlot(pause: slotPause)
           order = askHoldingLock { machine, effects in
             if let emptied { machine.segmentEmptied(emptied) }
             machine.attemptEnded(count: count, handled: count, weight: weight, now: time.now(), &effects)
@@ -171,7 +171,7 @@ extension Core {
   /// Looks for a batch, and hears of all strokes of the bell so far.
   @inline(__always)
   private func look(_ stroke: inout UInt32, wasWoken: Bool = false) -> WorkerOrder {
-    machine.lock.pointee.lockAsSlot()
+    machine.lock.pointee.lockAsSlot(pause: slotPause)
     return machine.withHeldLock { machine in
       stroke = machine.workers.strokes
       return machine.workerLooks(wasWoken: wasWoken)

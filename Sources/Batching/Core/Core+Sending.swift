@@ -108,7 +108,7 @@ extension Core {
   /// The most messages that are accepted in one critical section, and that wait together.
   @usableFromInline static var longestRun: Int { 1024 }
 
-  /// How often a sender looks for room, a microsecond or two apart, before it suspends.
+  /// How often a sender looks for room, three microseconds or four apart, before it suspends.
   ///
   /// To be suspended and resumed costs a microsecond or more on both sides. The number is measured, as is the pause.
   private static var looksBeforeWaiting: Int { 4 }
@@ -122,17 +122,18 @@ extension Core {
   /// Sends a message that found no room a moment ago, or that has to be weighed.
   @usableFromInline
   func sendSlowly(_ message: Message) async throws {
-    if looksForRoom {
+    if looksForRoom, patience.isThere() {
       for _ in 0..<Self.looksBeforeWaiting {
-        SpinLock.stayAway()
-        if appendOrKeepLock(message) { return }
+        SpinLock.stayAwayLong()
+        if appendOrKeepLock(message) { return patience.paid() }
         switch offerHoldingLock(message, waits: true) {
-        case .accepted: return
+        case .accepted: return patience.paid()
         case .full: continue
         case .closed: throw AggregatorError.closed
         case .tooHeavy: throw AggregatorError.tooHeavy
         }
       }
+      patience.wasInVain()
     }
     let progress = withUnsafePointer(to: message) { send(UnsafeBufferPointer(start: $0, count: 1)) }
     switch progress {

@@ -14,6 +14,8 @@ final class Core<Message: Sendable>: Sendable {
   @usableFromInline let machine: Guarded<Machine<Continuation>>
   /// Rings when a batch is due.
   let bell = Bell()
+  /// Of senders that find no room.
+  let patience = Patience()
   let time: TimeSource
   @usableFromInline let weight: (@Sendable (Message) -> Int)?
   @usableFromInline let keepsContexts: Bool
@@ -21,6 +23,7 @@ final class Core<Message: Sendable>: Sendable {
   /// What it was made with.
   let original: AggregatorConfiguration
   let batchSize: Int
+  let slotPause: SpinLock.SlotPause
   let isKeyed: Bool
   let handling: Handling<Message>
   let store: MessageStore<Message>
@@ -68,6 +71,7 @@ final class Core<Message: Sendable>: Sendable {
       Adapter($0, batchSize: configuration.batchSize, concurrency: configuration.concurrency)
     }
     batchSize = configuration.batchSize
+    slotPause = SpinLock.SlotPause(batchSize: batchSize)
     handling = Handling(
       retry: configuration.retry, timeout: configuration.handlerTimeout, random: random, handler: handler,
       onFailure: onFailure, onSettled: onSettled, grouping: grouping)
@@ -92,6 +96,7 @@ final class Core<Message: Sendable>: Sendable {
     original = AggregatorConfiguration()
     adapter = nil
     batchSize = settings.batchSize
+    slotPause = SpinLock.SlotPause(batchSize: batchSize)
     handling = Handling(
       retry: .never, timeout: nil, random: { 0 }, handler: { _ in }, onFailure: nil,
       onSettled: nil, grouping: nil)

@@ -42,10 +42,10 @@ struct SpinLock: ~Copyable {
 
   /// The same for a slot, which takes it once a batch or twice.
   @inline(__always)
-  borrowing func lockAsSlot() {
+  borrowing func lockAsSlot(pause: SlotPause) {
     let (isMine, owner) = word.compareExchange(
       expected: Self.nobody, desired: Self.slot, successOrdering: .acquiring, failureOrdering: .relaxed)
-    if !isMine { lockSlowly(behind: owner, as: Self.slot) }
+    if !isMine { lockSlowly(behind: owner, as: Self.slot, pause: pause.looks) }
   }
 
   /// Releases it, after every retain of what was copied under it.
@@ -63,17 +63,17 @@ struct SpinLock: ~Copyable {
   @usableFromInline
   @inline(never)
   borrowing func lockSlowly(behind owner: UInt32) {
-    lockSlowly(behind: owner, as: Self.somebody)
+    lockSlowly(behind: owner, as: Self.somebody, pause: Self.spins)
   }
 
   @inline(never)
-  private borrowing func lockSlowly(behind owner: UInt32, as me: UInt32) {
+  private borrowing func lockSlowly(behind owner: UInt32, as me: UInt32, pause: Int) {
     var owner = owner
     var looks = 0
     var yields = 0
     repeat {
       if looks < Self.mostLooks {
-        let pause = Self.pause(of: me, behind: owner)
+        let pause = owner == Self.slot ? Self.pauseBehindSlot : pause
         Self.stayAway(looks: pause)
         looks += pause
       } else if yields < Self.mostYields {
@@ -93,16 +93,12 @@ struct SpinLock: ~Copyable {
     } while true
   }
 
-  /// How many looks somebody stays away before he tries again.
-  private static func pause(of me: UInt32, behind owner: UInt32) -> Int {
-    if me == slot { return slotPause }
-    return owner == slot ? pauseBehindSlot : spins
-  }
+  /// Lets three microseconds or four pass, in which slots may come some batches further.
+  static func stayAwayLong() { stayAway(looks: 3 * spins) }
 
-  /// Lets a microsecond or two pass, away from the lock's cache line: looking at it would take it from the owner each time.
-  static func stayAway() { stayAway(looks: spins) }
-
-  /// The same for a time of choice: four looks are a nanosecond or so.
+  /// Lets a time of choice pass, away from the lock's cache line: looking at it would take it from the owner each time.
+  ///
+  /// Four looks are a nanosecond or so.
   ///
   /// (A local would do to look at, were it not that the optimiser removes it, and the waiting with it.)
   static func stayAway(looks: Int) {
@@ -119,12 +115,20 @@ struct SpinLock: ~Copyable {
       4096
     #endif
   }
-  /// The same for a slot, so that small batches do not pile up while it is away.
-  private static var slotPause: Int { spins / 4 }
-  /// The same for who finds a slot there.
-  private static var pauseBehindSlot: Int { spins / 16 }
+  /// The same for who finds a slot there, which leaves soon.
+  private static var pauseBehindSlot: Int { spins / 8 }
   /// After so many looks the owner has probably been descheduled.
   private static var mostLooks: Int { 4 * spins }
   private static var mostYields: Int { 16 }
   private static var napMicroseconds: UInt32 { 50 }
+
+  /// How long a slot stays away from the lock when a sender has it: less than another sender would, as it has only one thing to say.
+  struct SlotPause: Sendable {
+    fileprivate let looks: Int
+
+    /// Where batches are small, a sender may fill some of them meanwhile, and is not disturbed for each.
+    init(batchSize: Int) {
+      looks = batchSize <= 64 ? SpinLock.spins / 2 : SpinLock.spins / 4
+    }
+  }
 }

@@ -35,7 +35,7 @@ extension Machine {
     settings.concurrency = tuning.concurrency
     settings.capacity = capacity
     settings.configuredCapacity = tuning.capacity
-    pool.limit = tuning.concurrency + 2
+    pool.limit = SegmentPool.limit(settings, layout)
     if settings.isKeyed {
       for lane in lanes.numbers { retuneLane(lane, now: now, &effects) }
     } else {

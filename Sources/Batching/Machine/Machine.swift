@@ -51,7 +51,7 @@ struct Machine<Waiter>: ~Copyable {
   init(settings: MachineSettings, layout: MessageLayout) {
     self.settings = settings
     self.layout = layout
-    pool = SegmentPool(limit: settings.concurrency + 2)
+    pool = SegmentPool(limit: SegmentPool.limit(settings, layout))
     lanes = Lanes(layout: NodeLayout(layout, tagged: settings.isTagged))
   }
 }
