@@ -117,7 +117,10 @@ extension Core {
   ///
   /// That is so while a batch is a matter of a microsecond. With larger ones the looking is in vain, and one resumption
   /// serves many messages anyway.
-  private var looksForRoom: Bool { overflow == .suspend && weight == nil && batchSize <= 64 }
+  private var looksForRoom: Bool { overflow == .suspend && weight == nil && Self.areSmall(batchSize) }
+
+  /// Whether batches of this size are a matter of a microsecond, so that sender and slot take turns.
+  static func areSmall(_ batchSize: Int) -> Bool { batchSize <= 64 }
 
   /// Sends a message that found no room a moment ago, or that has to be weighed.
   @usableFromInline
@@ -243,9 +246,11 @@ extension Core {
     return .accepted
   }
 
+  /// What each message weighs; not inlined, so that who weighs nothing does not retain the closure.
   @inline(never)
   private func weights(of run: UnsafePointer<Message>, count: Int) -> [Int] {
-    (0..<count).map { index in weight.map { max($0(run[index]), 0) } ?? 0 }
+    guard let weight else { return [] }
+    return (0..<count).map { max(weight(run[$0]), 0) }
   }
 
   /// Offers messages until one is refused.

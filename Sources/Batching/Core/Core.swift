@@ -22,6 +22,7 @@ final class Core<Message: Sendable>: Sendable {
   let overflow: OverflowPolicy
   /// What it was made with.
   let original: AggregatorConfiguration
+  /// What it was made with, as what follows from it.
   let batchSize: Int
   let slotPause: SpinLock.SlotPause
   let isKeyed: Bool
@@ -71,7 +72,7 @@ final class Core<Message: Sendable>: Sendable {
       Adapter($0, batchSize: configuration.batchSize, concurrency: configuration.concurrency)
     }
     batchSize = configuration.batchSize
-    slotPause = SpinLock.SlotPause(batchSize: batchSize)
+    slotPause = SpinLock.SlotPause(batchesAreSmall: Self.areSmall(batchSize))
     handling = Handling(
       retry: configuration.retry, timeout: configuration.handlerTimeout, random: random, handler: handler,
       onFailure: onFailure, onSettled: onSettled, grouping: grouping)
@@ -96,7 +97,7 @@ final class Core<Message: Sendable>: Sendable {
     original = AggregatorConfiguration()
     adapter = nil
     batchSize = settings.batchSize
-    slotPause = SpinLock.SlotPause(batchSize: batchSize)
+    slotPause = SpinLock.SlotPause(batchesAreSmall: Self.areSmall(batchSize))
     handling = Handling(
       retry: .never, timeout: nil, random: { 0 }, handler: { _ in }, onFailure: nil,
       onSettled: nil, grouping: nil)

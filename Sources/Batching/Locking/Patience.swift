@@ -3,8 +3,8 @@ import Synchronization
 /// Whether it pays to look out for something a while before one suspends.
 ///
 /// Where it did the last time, one looks out again. Each time that it was in vain doubles how often one does not, up to 64 times: who
-/// waits for handlers that take milliseconds would otherwise burn microseconds for each message. (The idea of the adaptive mutexes of
-/// glibc and Solaris, which look at how long the last waits were.)
+/// waits for handlers that take milliseconds would otherwise burn microseconds for each message. (The idea is that of glibc's adaptive mutex, which spins by how long it had to
+/// the last times; the doubling is that of exponential back-off.)
 struct Patience: ~Copyable, Sendable {
   /// How often not to look out from now on, below, and how often after the last time in vain, above.
   ///

@@ -71,7 +71,7 @@ struct SpinLock: ~Copyable {
     var owner = owner
     var looks = 0
     var yields = 0
-    repeat {
+    while owner != Self.nobody {
       if looks < Self.mostLooks {
         let pause = owner == Self.slot ? Self.pauseBehindSlot : pause
         Self.stayAway(looks: pause)
@@ -84,13 +84,13 @@ struct SpinLock: ~Copyable {
       }
       owner = word.load(ordering: .relaxed)
       if owner == Self.nobody {
+        // Whoever it finds instead, if it comes too late.
         owner =
           word.compareExchange(
             expected: Self.nobody, desired: me, successOrdering: .acquiring, failureOrdering: .relaxed
           ).original
-        if owner == Self.nobody { return }
       }
-    } while true
+    }
   }
 
   /// Lets three microseconds or four pass, in which slots may come some batches further.
@@ -105,7 +105,7 @@ struct SpinLock: ~Copyable {
     for _ in 0..<looks { _ = elsewhere.load(ordering: .relaxed) }
   }
 
-  /// How many looks that takes.
+  /// How many looks somebody stays away who finds a sender there: about a microsecond.
   ///
   /// Without the optimiser, and more so under ThreadSanitizer, each look costs a hundred times as much.
   private static var spins: Int {
@@ -115,7 +115,7 @@ struct SpinLock: ~Copyable {
       4096
     #endif
   }
-  /// The same for who finds a slot there, which leaves soon.
+  /// How many who finds a slot there, which leaves soon.
   private static var pauseBehindSlot: Int { spins / 8 }
   /// After so many looks the owner has probably been descheduled.
   private static var mostLooks: Int { 4 * spins }
@@ -127,8 +127,8 @@ struct SpinLock: ~Copyable {
     fileprivate let looks: Int
 
     /// Where batches are small, a sender may fill some of them meanwhile, and is not disturbed for each.
-    init(batchSize: Int) {
-      looks = batchSize <= 64 ? SpinLock.spins / 2 : SpinLock.spins / 4
+    init(batchesAreSmall: Bool) {
+      looks = batchesAreSmall ? SpinLock.spins / 2 : SpinLock.spins / 4
     }
   }
 }

@@ -108,8 +108,7 @@ struct SegmentPool {
 
   /// One for each slot and two, so that a steady state takes no new ones.
   ///
-  /// Of small ones, of which all that there is room for may be
-  /// full by turns, as many as are a page together.
+  /// Of small ones, of which all that there is room for may be full by turns, as many as are a page together.
   static func limit(_ settings: MachineSettings, _ layout: MessageLayout) -> Int {
     max(settings.concurrency + 2, min(settings.capacity, page / max(layout.stride, 1)) / settings.batchSize)
   }
