@@ -32,7 +32,7 @@ extension Core {
         streak += 1
         var (batch, annotations) = unpack(taken, spare: &spare)
         var emptied: Chain? = taken.chain
-        if taken.count * store.stride > Self.smallSegment { giveBack(&emptied) }
+        if taken.count * store.stride > Segment.mostBytesOfSmallOnes { giveBack(&emptied) }
         let abort = taken.abort ?? (Task.isCancelled ? abortReason() : nil)
         if abort == nil, let metrics { metrics.batchStarted(size: taken.count, after: time.now() - taken.began) }
         let error = abort == nil ? await call(batch, annotations) : nil

@@ -102,62 +102,73 @@ extension Core {
 
 // MARK: - Workers
 
+/// What a slot knows from one batch to the next.
+private struct Slot {
+  /// The last stroke of the bell that it has heard of.
+  var stroke: UInt32 = 0
+  /// Batches since it was suspended; one it may have been woken for.
+  var streak = 0
+  /// Where it finds batches without the lock, if it attends to the inbox.
+  var reader: InboxReader?
+}
+
 extension Core {
   /// One of `concurrency` slots: takes batches and settles them, one after the other.
   private func takeBatches(saver: FailureSaver) async {
-    // The last stroke of the bell that it knows of.
-    var stroke: UInt32 = 0
-    var order = look(&stroke)
+    var slot = Slot()
+    var order = look(&slot)
     // The array of the batch before, for the next one, if the handler has let go of it.
     var spare: [Message] = []
-    // Batches since it was suspended; one it may have been woken for.
-    var streak = 0
     while true {
       let isPublished = publish()
       switch order {
       case .take(let taken):
-        streak += 1
+        slot.streak += 1
         var (batch, annotations) = unpack(taken, spare: &spare)
-        // A small segment waits for the next visit to the lock; what could be much memory is not held up by the handler.
+        // A small segment waits for the end of its batch; what could be much memory is not held up by the handler.
         var emptied: Segment? = taken.segment
-        if taken.segment.capacity * store.stride > Self.smallSegment { giveBack(&emptied) }
-        // The usual way of a batch, with one visit to the lock for its end and for the next.
+        if !taken.segment.isSmall(stride: store.stride) { giveBack(&emptied) }
         let count = taken.range.count
         let weight = taken.weight
         let abort = taken.abort ?? (Task.isCancelled ? abortReason() : nil)
         if abort == nil, let metrics { metrics.batchStarted(size: count, after: time.now() - taken.began) }
         let error = abort == nil ? await call(batch, annotations) : nil
         if abort == nil, error == nil {
+          // The usual way of a batch: no visit to the lock, or one for its end and for the next.
           if handling.onSettled == nil { store.mover.recycle(&batch, &spare) }
-          machine.lock.pointee.lockAsSlot(pause: slotPause)
-          order = askHoldingLock { machine, effects in
+          if let next = slot.reader?.batchEnded() {
+            order = goOn(with: next, &slot)
+            continue
+          }
+          order = look(&slot) { machine, effects in
             if let emptied { machine.segmentEmptied(emptied) }
             machine.attemptEnded(count: count, handled: count, weight: weight, now: time.now(), &effects)
             machine.batchSettled(epoch: taken.epoch, &effects)
-            stroke = machine.workers.strokes
-            return machine.workerLooks(wasWoken: false)
           }
           handling.onSettled?(batch.contents)
           continue
         }
+        leaveInbox(&slot)
         giveBack(&emptied)
         let part = Part(batch, annotations)
         let verdict = error.map { judge(part, threw: $0) } ?? giveUp(part, abort)
         let inFlight = taken.abort == nil ? count : 0
         await settle(part, verdict, epoch: taken.epoch, inFlight: inFlight, saver: saver)
-        order = look(&stroke)
+        order = look(&slot)
       case .park where !isPublished:
         // Who parks might be the last for long, so the rest is not left to the next; but a batch comes first.
-        order = look(&stroke)
-      case .park where streak > 1:
+        order = look(&slot)
+      case .park where slot.reader != nil:
+        order = goOn(with: .wait, &slot)
+      case .park where slot.streak > 1:
         // One batch came after the other, so the next may be near: not at the price of a suspension for each.
-        streak = 1
-        bell.wait(after: stroke)
-        order = look(&stroke)
+        slot.streak = 1
+        bell.wait(after: slot.stroke)
+        order = look(&slot)
       case .park:
-        streak = 0
+        slot.streak = 0
         let wasWoken = await park { $0.workerParks($1) }
-        order = look(&stroke, wasWoken: wasWoken)
+        order = look(&slot, wasWoken: wasWoken)
       case .leave:
         ask { $0.workerLeft(&$1) }
         return
@@ -168,18 +179,53 @@ extension Core {
     }
   }
 
-  /// Looks for a batch, and hears of all strokes of the bell so far.
+  /// Goes on without the lock while there is something in the inbox, or may soon be.
+  private func goOn(with next: InboxReader.Order, _ slot: inout Slot) -> WorkerOrder {
+    var next = next
+    if case .wait = next {
+      // As above.
+      Bell.lookOut {
+        next = slot.reader?.look() ?? .come
+        if case .wait = next { return false }
+        return true
+      }
+      if case .wait = next { slot.streak = 1 }
+    }
+    if case .start(let batch) = next { return .take(batch) }
+    return look(&slot)
+  }
+
+  /// Looks for a batch, after what else there is to say, and hears of all strokes of the bell so far.
   @inline(__always)
-  private func look(_ stroke: inout UInt32, wasWoken: Bool = false) -> WorkerOrder {
+  private func look(
+    _ slot: inout Slot, wasWoken: Bool = false,
+    after event: (inout Machine<Continuation>, inout Effects<Continuation>) -> Void = { _, _ in }
+  ) -> WorkerOrder {
     machine.lock.pointee.lockAsSlot(pause: slotPause)
-    return machine.withHeldLock { machine in
-      stroke = machine.workers.strokes
-      return machine.workerLooks(wasWoken: wasWoken)
+    return askHoldingLock { machine, effects in
+      event(&machine, &effects)
+      if slot.reader != nil { machine.slotComes(now: time.now(), &effects) }
+      slot.stroke = machine.workers.strokes
+      let order = machine.workerLooks(wasWoken: wasWoken)
+      slot.reader = nil
+      if machine.slotMayAttend {
+        switch order {
+        // Not where batches are so rare that it was suspended before this one.
+        case .take(let batch) where slot.streak > 0: slot.reader = machine.slotAttends(with: batch)
+        case .park where slot.streak > 1: slot.reader = machine.slotAttends(with: nil)
+        case .take, .park, .leave, .end: break
+        }
+      }
+      return order
     }
   }
 
-  /// What a segment has at most in bytes if it is not given back at once: memory that a handler call holds twice.
-  static var smallSegment: Int { 4096 }
+  /// Comes to the lock with a batch that has not ended.
+  private func leaveInbox(_ slot: inout Slot) {
+    guard slot.reader != nil else { return }
+    slot.reader = nil
+    ask { $0.slotComes(now: time.now(), &$1) }
+  }
 
   private func giveBack(_ emptied: inout Segment?) {
     guard let segment = emptied.take() else { return }

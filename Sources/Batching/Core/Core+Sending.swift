@@ -157,7 +157,8 @@ extension Core {
   @inlinable
   @inline(__always)
   func send(contentsOf messages: some Sequence<Message>) async throws(AggregatorError) {
-    let progress = messages.withContiguousStorageIfAvailable { append($0) ? SendProgress.accepted : send($0) }
+    if messages.withContiguousStorageIfAvailable({ append($0) }) ?? false { return }
+    let progress = messages.withContiguousStorageIfAvailable { send($0) }
     guard let progress else { return try await sendGathered(messages) }
     if case .accepted = progress { return }
     try await sendRest(of: messages, progress)

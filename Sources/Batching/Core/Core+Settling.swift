@@ -80,7 +80,7 @@ extension Core {
   func judge(_ part: Part<Message>, threw error: any Error) -> Verdict<Message> {
     Verdict(
       part, threw: error, policy: handling.retry, abort: abortReason(), random: handling.random,
-      number: { machine.withLock { $0.listMade() } })
+      number: { ask { machine, _ in machine.listMade() } })
   }
 
   /// One handler call; returns what it threw.

@@ -63,6 +63,11 @@ final class Core<Message: Sendable>: Sendable {
     settings.canBeWithdrawn = canBeWithdrawn
     settings.isKeyed = isKeyed
     self.isKeyed = isKeyed
+    metrics = MetricsPublisher(
+      aggregator: name, batchSize: configuration.batchSize, factory: MetricsSystem.factory)
+    // Where each batch has more to say than that it was handled, its slot comes to the lock anyway.
+    settings.hasInbox =
+      metrics == nil && onSettled == nil && !isKeyed && !settings.isTagged && settings.hasPlainSlots
     machine = Guarded(Machine(settings: settings, layout: store.layout))
     time = TimeSource(clock)
     self.weight = settings.isWeighted ? weight : nil
@@ -77,8 +82,6 @@ final class Core<Message: Sendable>: Sendable {
       retry: configuration.retry, timeout: configuration.handlerTimeout, random: random, handler: handler,
       onFailure: onFailure, onSettled: onSettled, grouping: grouping)
     reporter = Reporter(name: name, logger: logger)
-    metrics = MetricsPublisher(
-      aggregator: name, batchSize: configuration.batchSize, factory: MetricsSystem.factory)
     callsAreBare = configuration.handlerTimeout == nil && spans == nil && adapter == nil && metrics == nil
   }
 
@@ -173,7 +176,12 @@ extension Core {
     _ question: (inout Machine<Continuation>, inout Effects<Continuation>) -> Answer
   ) -> Answer {
     var effects = Effects<Continuation>()
-    let answer = machine.withHeldLock { question(&$0, &effects) }
+    let answer = machine.withHeldLock {
+      let answer = question(&$0, &effects)
+      // Not earlier: what has been accepted is in its slot only now.
+      if $0.post() { effects.stroke = nil }
+      return answer
+    }
     perform(effects)
     return answer
   }

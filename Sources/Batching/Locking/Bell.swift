@@ -34,9 +34,15 @@ struct Bell: ~Copyable, Sendable {
   ///
   /// It is a hint, with no order to anything else: what there is says the machine.
   func wait(after stroke: UInt32) {
-    var left = Self.looks
     // One that the slot has heard of, and that is about to be rung, is none for it.
-    while left > 0, Int32(bitPattern: last.pointee.load(ordering: .relaxed) &- stroke) <= 0 {
+    Self.lookOut { Int32(bitPattern: last.pointee.load(ordering: .relaxed) &- stroke) > 0 }
+  }
+
+  /// Looks, again and again, until it is there, or for some 15 µs.
+  @inline(__always)
+  static func lookOut(for isThere: () -> Bool) {
+    var left = looks
+    while left > 0, !isThere() {
       SpinLock.stayAway(looks: 64)
       left -= 1
     }

@@ -20,6 +20,7 @@ extension Machine {
     guard phase == .open else { return .closed }
     guard weight <= settings.heaviestMessage else { return .tooHeavy }
     guard senders.isEmpty else { return .full }
+    if !hasRoom(weight) { countInbox() }
     if !hasRoom(weight) {
       guard settings.dropsOldest, pushOut(toFit: weight, now: now(), &effects) else { return .full }
     }
@@ -36,7 +37,9 @@ extension Machine {
     countOpen()
     defer { limitHotPath() }
     guard phase == .open else { return .closed }
-    guard senders.isEmpty, hasRoom(0) else { return .full }
+    guard senders.isEmpty else { return .full }
+    if !hasRoom(0) { countInbox() }
+    guard hasRoom(0) else { return .full }
     let (slot, count) = append(atMost: count, now: now(), &effects)
     return .accepted(slot, count: count)
   }

@@ -14,6 +14,17 @@ struct TakenBatch {
   let epoch: Int
   /// Set when it is not for the handler any more but for the failure handler.
   let abort: AbortReason?
+
+  init(_ batch: ClosedBatch, sequenceNumber: Int, abort: AbortReason?) {
+    segment = batch.segment
+    range = batch.range
+    weight = batch.weight
+    trigger = batch.trigger
+    self.sequenceNumber = sequenceNumber
+    began = batch.began
+    epoch = batch.epoch
+    self.abort = abort
+  }
 }
 
 extension Machine {
@@ -108,20 +119,23 @@ extension Machine {
 
   /// The oldest batch that is due, if there is one.
   mutating func takeDue() -> TakenBatch? {
+    retract()
     guard let batch = ready.popFirst() ?? (open?.due != nil ? sealOpen(.linger) : nil) else { return nil }
-    let reason = abortReason
-    defer { nextSequenceNumber += 1 }
-    if reason == nil {
-      batchesTaken[batch.trigger] += 1
-      ledger.inFlight += batch.range.count
-    }
-    return TakenBatch(
-      segment: batch.segment, range: batch.range, weight: batch.weight, trigger: batch.trigger,
-      sequenceNumber: nextSequenceNumber, began: batch.began, epoch: batch.epoch, abort: reason)
+    let taken = TakenBatch(batch, sequenceNumber: nextSequenceNumber, abort: abortReason)
+    if taken.abort == nil { started(batch) } else { nextSequenceNumber += 1 }
+    return taken
+  }
+
+  /// A batch has left those that are ready, for the handler.
+  mutating func started(_ batch: ClosedBatch) {
+    nextSequenceNumber += 1
+    batchesTaken[batch.trigger] += 1
+    ledger.inFlight += batch.range.count
   }
 
   /// A list of messages that no handler call has had yet needs a number: a part of a batch.
   mutating func listMade() -> Int {
+    retract()
     defer { nextSequenceNumber += 1 }
     return nextSequenceNumber
   }

@@ -61,6 +61,7 @@ extension Machine {
 
   private mutating func stopAccepting(_ phase: Phase, _ effects: inout Effects<Waiter>) {
     countOpen()
+    retract(isWanted: true)
     close(.shutdown, &effects)
     self.phase = phase
     refuseSenders(&effects)

@@ -30,6 +30,7 @@ extension Machine {
   /// and so is one that is older than the new linger. `capacity` is the bound that is in force.
   mutating func reconfigured(_ tuning: Tuning, capacity: Int, now: Duration, _ effects: inout Effects<Waiter>) {
     countOpen()
+    retract(isWanted: true)
     settings.batchSize = tuning.batchSize
     settings.linger = tuning.linger
     settings.concurrency = tuning.concurrency

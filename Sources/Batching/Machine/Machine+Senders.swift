@@ -17,6 +17,7 @@ struct Parcel {
 extension Machine {
   /// A sender whose offer found no room waits in line; returns its place.
   mutating func senderWaits(_ parcel: Parcel) -> Int {
+    retract(isWanted: true)
     defer { limitHotPath() }
     var parcel = parcel
     if settings.canBeWithdrawn { parcel.number = nextNumber() }
@@ -35,6 +36,7 @@ extension Machine {
     if settings.isKeyed { return laneSenderCancelled(id, now: now(), &effects) }
     guard senders.release(id, &effects, { .cancelled(admitted: $0.next) }) else { return }
     countOpen()
+    countInbox()
     admitSenders(now: now(), &effects)
     limitHotPath()
   }

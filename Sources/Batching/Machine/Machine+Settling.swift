@@ -20,6 +20,7 @@ extension Machine {
     count: Int, handled: Int, weight: Int, now: @autoclosure () -> Duration, _ effects: inout Effects<Waiter>
   ) {
     countOpen()
+    countInbox()
     ledger.inFlight -= count
     ledger.handled += handled
     left(handled, weight: weight, now: now(), &effects)
@@ -30,6 +31,7 @@ extension Machine {
     count: Int, weight: Int, now: @autoclosure () -> Duration, _ effects: inout Effects<Waiter>
   ) {
     countOpen()
+    countInbox()
     ledger.failed += count
     left(count, weight: weight, now: now(), &effects)
   }
@@ -67,7 +69,10 @@ extension Machine {
   ///
   /// Returns the ID under which it waits, or `nil` when nothing is held.
   mutating func settlementAsked() -> Int? {
-    epochs.close().map { flushers.enter($0) }
+    countInbox()
+    guard let epoch = epochs.close() else { return nil }
+    retract(isWanted: true)
+    return flushers.enter(epoch)
   }
 
   /// A flusher brings its continuation, or learns what has become of it.
@@ -83,6 +88,10 @@ extension Machine {
   /// A batch, or drops, of this epoch are settled: those who waited for it go on.
   mutating func released(_ epoch: Int, count: Int = 1, _ effects: inout Effects<Waiter>) {
     guard epochs.release(epoch, count: count) else { return }
+    releaseFlushers(&effects)
+  }
+
+  mutating func releaseFlushers(_ effects: inout Effects<Waiter>) {
     while !flushers.isEmpty, flushers.first < epochs.firstUnsettled {
       flushers.releaseFirst(.settled, &effects)
     }

@@ -36,6 +36,7 @@ extension Machine {
 
   /// A worker that found nothing brings its continuation; `false` when there is something by now.
   mutating func workerParks(_ waiter: Waiter) -> Bool {
+    countInbox()
     guard phase == .open, ready.isEmpty, open?.due == nil, !hasTooManyWorkers else { return false }
     workers.parked.append(waiter)
     return true
@@ -43,12 +44,17 @@ extension Machine {
 
   /// Wakes as many parked workers as there are due batches that nobody is on the way to.
   mutating func wakeWorkers(_ effects: inout Effects<Waiter>) {
+    // Only those who may be woken are worth a look at what the one does that works without the lock.
+    let hasParked = !workers.parked.isEmpty
+    if hasParked { countInbox() }
     let due = settings.isKeyed ? lanes.ready.count : ready.count + (open?.due != nil ? 1 : 0)
     if due > 0 {
       workers.strokes &+= 1
       effects.stroke = workers.strokes
     }
-    while workers.waking < due, let waiter = workers.parked.popLast() {
+    let onTheWay = workers.waking + (hasParked && readerIsIdle ? 1 : 0)
+    for _ in 0..<max(due - onTheWay, 0) {
+      guard let waiter = workers.parked.popLast() else { return }
       workers.waking += 1
       effects.resume(waiter, .look)
     }

@@ -36,6 +36,7 @@ struct Machine<Waiter>: ~Copyable {
   /// Those of the open batch since `open.counted` come in at the next event (see `countOpen`).
   var ledger = AggregatorStatistics()
   var batchesTaken = TriggerCounts()
+  var inbox = Inbox()
 
   var drops = DropBox()
   var flushers = WaitQueue<Int, Waiter>()
@@ -89,6 +90,9 @@ struct MachineSettings: Sendable {
 
   /// Whether batches are made by key, in lanes.
   var isKeyed = false
+
+  /// Whether slots may go on without the lock.
+  var hasInbox = false
 
   /// Whether a message can be taken back by its sender until its batch starts.
   var canBeWithdrawn = false
@@ -178,6 +182,7 @@ extension Machine {
   /// The ledger at this instant.
   mutating func statistics() -> AggregatorStatistics {
     countOpen()
+    countInbox()
     var statistics = ledger
     statistics.waitingSenders = senders.count
     for trigger in Trigger.allCases { statistics.batches[trigger] = batchesTaken[trigger] }
@@ -187,6 +192,7 @@ extension Machine {
   /// The ledger at this instant, for what asks once a batch: nothing is allocated for it.
   mutating func totals() -> Totals {
     countOpen()
+    countInbox()
     return Totals(
       accepted: ledger.accepted, handled: ledger.handled, failed: ledger.failed, dropped: ledger.dropped,
       cancelled: ledger.cancelled, rejected: ledger.rejected, retries: ledger.retries, batches: batchesTaken,
@@ -224,6 +230,7 @@ extension Machine {
   mutating func free() {
     pool.free()
     lanes.deallocate()
+    inbox.free()
     drops.segment?.free()
   }
 }

@@ -89,6 +89,11 @@ struct Segment {
   /// More would push out what else is in a first-level cache.
   private static var mostClaimedBytes: Int { 16_384 }
 
+  /// Whether it is not much memory.
+  func isSmall(stride: Int) -> Bool { capacity &* stride <= Self.mostBytesOfSmallOnes }
+
+  static var mostBytesOfSmallOnes: Int { 4096 }
+
   /// Gives the memory back; the messages in it must have been moved out before.
   func free() {
     base.deallocate()

@@ -4,7 +4,7 @@ import DequeModule
 
 /// A machine cannot be copied, but what it is made of can; only the raw memory has to be copied by hand.
 extension Machine where Waiter == Int {
-  func copy() -> Machine<Int> {
+  func copy(_ segments: SegmentCopies) -> Machine<Int> {
     var copy = Machine<Int>(settings: settings, layout: layout)
     copy.slots = slots
     copy.phase = phase
@@ -13,13 +13,14 @@ extension Machine where Waiter == Int {
     copy.heldWeight = heldWeight
     copy.open = open
     if let open {
-      let segment = open.segment.copy(layout)
+      let segment = segments.copy(open.segment)
       copy.open?.segment = segment
       copy.slots.base = segment.base
     }
     copy.ready = ready
-    for index in ready.indices { copy.ready[index].segment = ready[index].segment.copy(layout) }
+    for index in ready.indices { copy.ready[index].segment = segments.copy(ready[index].segment) }
     for segment in pool.segments { copy.pool.give(segment.copy(layout)) }
+    copy.inbox = inbox.copy(segments)
     copy.batchesTaken = batchesTaken
     copy.nextSequenceNumber = nextSequenceNumber
     copy.lastNumber = lastNumber
@@ -46,9 +47,12 @@ extension Machine where Waiter == Int {
     return copy
   }
 
-  mutating func freeAll() {
+  /// With what the slots have, of which some may still be among what is ready.
+  mutating func freeAll(and others: [Segment] = []) {
     open?.segment.free()
-    for batch in ready { batch.segment.free() }
+    let segments = ready.map(\.segment) + inbox.ended.map(\.segment) + others
+    var freed: Set<UnsafeMutableRawPointer> = []
+    for segment in segments where freed.insert(segment.base).inserted { segment.free() }
     for lane in lanes.numbers { lanes[lane].key?.release() }
     free()
   }
@@ -57,7 +61,7 @@ extension Machine where Waiter == Int {
   var bases: [UnsafeMutableRawPointer] {
     var bases: [UnsafeMutableRawPointer] = []
     if let open { bases.append(open.segment.base) }
-    for batch in ready { bases.append(batch.segment.base) }
+    for batch in ready.dropFirst(unbooked.starts) { bases.append(batch.segment.base) }
     for segment in pool.segments { bases.append(segment.base) }
     if let segment = drops.segment { bases.append(segment.base) }
     return bases
@@ -92,6 +96,7 @@ extension Machine where Waiter == Int {
       digest.add(batch.epoch - base)
       digest.add(batch.trigger.kind.rawValue)
     }
+    inbox.digest(into: &digest)
     digest.add(pool.segments.count)
     for segment in pool.segments { digest.add(segment.capacity) }
     digest.add(drops.count)
@@ -122,6 +127,95 @@ extension Machine where Waiter == Int {
     digest.add(supervisor.dropsAreWaiting ? 1 : 0)
     digest.add(supervisor.handlersAreToBeCancelled ? 1 : 0)
     digest.add(drainDeadline.map { $0.whole - now } ?? 1000)
+  }
+}
+
+/// What the slot that attends to the inbox has done, and nobody has booked.
+struct Unbooked {
+  var starts = 0
+  var ended = 0
+  var inFlight = 0
+  /// By trigger; empty where there are none.
+  var batches: [Int] = []
+}
+
+extension Machine where Waiter == Int {
+  var unbooked: Unbooked {
+    var unbooked = Unbooked()
+    guard inbox.isAttended, inbox.actual != inbox.booked else { return unbooked }
+    unbooked.batches = [Int](repeating: 0, count: Trigger.Kind.allCases.count)
+    var inbox = inbox
+    let actual = inbox.actual
+    while true {
+      if inbox.booked.ended != inbox.booked.started {
+        guard inbox.booked.ended != actual.ended, let batch = inbox.bookEnd() else { return unbooked }
+        unbooked.ended += batch.range.count
+        unbooked.inFlight -= batch.range.count
+      } else {
+        guard inbox.booked.started != actual.started else { return unbooked }
+        inbox.bookStart()
+        let batch = ready[unbooked.starts]
+        unbooked.starts += 1
+        unbooked.inFlight += batch.range.count
+        unbooked.batches[batch.trigger.kind.rawValue] += 1
+      }
+    }
+  }
+}
+
+extension Inbox {
+  func copy(_ segments: SegmentCopies) -> Inbox {
+    guard let memory else { return self }
+    var copy = self
+    let new = InboxMemory()
+    new.set(memory.counts)
+    if isAttended {
+      for number in sequence(first: booked.ended, next: { $0 &+ 1 }).prefix(while: { $0 != booked.posted }) {
+        var batch = memory[number]
+        batch.segment = segments.copy(batch.segment)
+        new[number] = batch
+      }
+    }
+    copy.memory = new
+    return copy
+  }
+
+  /// Batches that have ended, as far as that is not booked, of which it is booked that they have started.
+  var ended: [TakenBatch] {
+    guard isAttended, booked.ended != booked.started, actual.ended != booked.ended, let memory else { return [] }
+    return [memory[booked.ended]]
+  }
+
+  func digest(into digest: inout Digest) {
+    digest.add((isAttended ? 1 : 0) + (isWanted ? 2 : 0))
+    guard isAttended else { return }
+    let actual = actual
+    digest.add(Int(actual.started &- booked.started))
+    digest.add(Int(actual.ended &- booked.ended))
+    digest.add(Int(actual.posted &- actual.started))
+    digest.add(Int(actual.started &- actual.ended))
+    digest.add((actual.isWanted ? 1 : 0) + (actual.isWantedWhenIdle ? 2 : 0))
+  }
+}
+
+/// Copies of segments, one for each, however often it is asked for.
+final class SegmentCopies {
+  private let layout: MessageLayout
+  /// Whether one can lie in two places: with a slot and in its inbox.
+  private let areShared: Bool
+  private var copies: [UnsafeMutableRawPointer: Segment] = [:]
+
+  init(_ layout: MessageLayout, areShared: Bool = false) {
+    self.layout = layout
+    self.areShared = areShared
+  }
+
+  func copy(_ segment: Segment) -> Segment {
+    guard areShared else { return segment.copy(layout) }
+    if let copy = copies[segment.base] { return copy }
+    let copy = segment.copy(layout)
+    copies[segment.base] = copy
+    return copy
   }
 }
 

@@ -53,6 +53,8 @@ struct Scenario: Sendable, CustomTestStringConvertible {
   var ends: [End] = [.shutdown]
   /// Whether `run()` is called at any time, or before all else.
   var runsLate = false
+  /// Whether slots go on without the lock.
+  var hasInbox = false
   /// Whether somebody wants pushed-out messages.
   var savesDrops = true
   /// How often time passes by one before it only passes from deadline to deadline.
@@ -68,6 +70,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
     settings.capacity = capacity
     settings.concurrency = workers
     settings.linger = .seconds(linger)
+    settings.hasInbox = hasInbox
     settings.dropsOldest = overflow == .dropOldest
     settings.drainTimeout = drainTimeout.map { .seconds($0) }
     settings.maximumBatchWeight = maximumBatchWeight

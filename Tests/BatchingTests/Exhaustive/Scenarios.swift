@@ -39,7 +39,7 @@ extension Scenario {
   }()
 
   private static let themes: [Scenario] =
-    sending + failing + ending + dropping + weighing + withdrawing + changing
+    sending + failing + ending + dropping + weighing + withdrawing + changing + attending
 
   private static let sending = [
     Scenario(name: "flush", producers: [[.send()], [.trySend()]], flushes: 1),
@@ -149,6 +149,43 @@ extension Scenario {
     Scenario(
       name: "less is held", linger: 0, producers: [[.sendMany([0, 0, 0])], [.send()]], cancellations: 1,
       changes: [Change(batchSize: 1, capacity: 1, linger: 0)]),
+  ]
+
+  /// Slots that go on without the lock.
+  private static let attending = [
+    Scenario(name: "inbox", producers: [[.sendMany([0, 0, 0])], [.send()]], hasInbox: true),
+    Scenario(
+      name: "inbox, no linger", linger: 0, producers: [[.sendMany([0, 0])], [.send(), .trySend()]], hasInbox: true),
+    Scenario(
+      name: "inbox, two workers", workers: 2, linger: 0, producers: [[.sendMany([0, 0])], [.send()]], hasInbox: true),
+    Scenario(name: "inbox, flush", producers: [[.sendMany([0, 0])]], flushes: 1, hasInbox: true),
+    Scenario(
+      name: "inbox, a flush and two workers", workers: 2, producers: [[.sendMany([0, 0, 0])]], flushes: 1,
+      cancellations: 1, hasInbox: true),
+    Scenario(
+      name: "inbox, senders are cancelled", linger: 0, producers: [[.sendMany([0, 0, 0])], [.send()]],
+      cancellations: 1, hasInbox: true),
+    Scenario(
+      name: "inbox, reject", overflow: .reject, producers: [[.sendMany([0, 0, 0])], [.send(), .trySend()]],
+      hasInbox: true),
+    Scenario(
+      name: "inbox, failures", producers: [[.sendMany([0, 0, 0])]], flushes: 1, faults: 2,
+      faultKinds: [.retried, .halved, .givenUp], hasInbox: true),
+    Scenario(
+      name: "inbox, partial failures and two workers", workers: 2, linger: 0, producers: [[.sendMany([0, 0, 0])]],
+      faults: 1, faultKinds: [.partlyGivenUp, .partlyRetried], hasInbox: true),
+    Scenario(
+      name: "inbox, run() is cancelled", linger: 0, producers: [[.send()], [.sendMany([0, 0])]], faults: 1,
+      faultKinds: [.retried], ends: [.shutdown, .cancel], hasInbox: true),
+    Scenario(
+      name: "inbox, drain timeout", linger: 0, drainTimeout: 1, producers: [[.sendMany([0, 0])], [.send()]],
+      hasInbox: true),
+    Scenario(
+      name: "inbox, smaller batches", producers: [[.sendMany([0, 0, 0])]],
+      changes: [Change(batchSize: 1, capacity: 2)], hasInbox: true),
+    Scenario(
+      name: "inbox, slots go", workers: 2, linger: 0, producers: [[.sendMany([0, 0])]],
+      changes: [Change(batchSize: 1, capacity: 2, workers: 1, linger: 0)], hasInbox: true),
   ]
 }
 

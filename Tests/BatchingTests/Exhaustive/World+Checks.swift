@@ -19,7 +19,8 @@ extension World {
   /// Wakes those whom the machine wants woken, if they are the right ones.
   func deliver() {
     var expected = book.told
-    let unsettled = flushers.isEmpty ? 0 : unsettled
+    let ended = workers.reduce(0) { $0 | $1.ended }
+    let unsettled = flushers.isEmpty ? 0 : unsettled | ended
     for index in flushers.indices where flushers[index].waitsFor != 0 {
       flushers[index].waitsFor &= unsettled
       if flushers[index].waitsFor == 0 { expected.append((Self.name(flusher: index), .settled)) }
@@ -53,6 +54,14 @@ extension World {
       expect(supervisor.stage == .parked && wake == .look, "the supervisor was woken twice")
       supervisor.stage = .looks
     } else {
+      // A flush may hear of what has ended before the slot comes to say so.
+      if waiter >= Self.name(flusher: 0), wake == .settled {
+        let flusher = waiter - Self.name(flusher: 0)
+        if flushers[flusher].waitsFor != 0, flushers[flusher].waitsFor & unsettled == 0 {
+          flushers[flusher].waitsFor = 0
+          expected.append((waiter, wake))
+        }
+      }
       guard let index = expected.firstIndex(where: { $0.waiter == waiter && $0.wake == wake }) else {
         return fail("\(words(waiter)) was told \(wake), which is not so")
       }
@@ -87,6 +96,7 @@ extension World {
     checkMemory()
     checkWaiting()
     checkWorkers()
+    checkInbox()
     checkTimer()
     checkSupervisor()
   }
@@ -94,7 +104,12 @@ extension World {
   private func checkLedger() {
     // What the hot path has accepted is counted at the next event.
     let uncounted = machine.open.map { machine.slots.count - $0.counted } ?? 0
-    let ledger = machine.ledger
+    var ledger = machine.ledger
+    // What a slot has done without the lock is booked later.
+    let unbooked = machine.unbooked
+    ledger.handled += unbooked.ended
+    ledger.held -= unbooked.ended
+    ledger.inFlight += unbooked.inFlight
     expect(ledger.accepted + uncounted == book.accepted, "accepted: \(ledger.accepted) + \(uncounted)")
     expect(ledger.held + uncounted == book.held, "held: \(ledger.held) + \(uncounted), expected \(book.held)")
     expect(ledger.handled == book.handled, "handled: \(ledger.handled), expected \(book.handled)")
@@ -115,15 +130,17 @@ extension World {
       expect(book.heldWeight <= stage.settings.maximumHeldWeight, "more held than may weigh")
     }
     for kind in Trigger.Kind.allCases {
-      expect(machine.batchesTaken[Trigger(kind)] == book.batches[kind.rawValue], "batches by \(kind)")
+      let taken = machine.batchesTaken[Trigger(kind)] + (unbooked.batches.isEmpty ? 0 : unbooked.batches[kind.rawValue])
+      expect(taken == book.batches[kind.rawValue], "batches by \(kind)")
     }
   }
 
   private func checkBatches() {
-    expect(machine.ready.count == book.closed.count, "\(machine.ready.count) closed batches")
+    let ready = machine.ready.dropFirst(machine.unbooked.starts)
+    expect(ready.count == book.closed.count, "\(ready.count) closed batches")
     guard violation == nil else { return }
     for (index, expected) in book.closed.enumerated() {
-      let batch = machine.ready[index]
+      let batch = ready[ready.startIndex + index]
       expect(!expected.messages.isEmpty && expected.messages.count <= book.settings.batchSize, "a batch's size")
       expect(batch.trigger == expected.trigger, "a batch is due by \(batch.trigger), expected \(expected.trigger)")
       compare(batch.segment, batch.range, expected.messages)
@@ -172,14 +189,14 @@ extension World {
     }
     let limit = min(
       book.settings.batchSize - 1, open.segment.capacity,
-      machine.slots.count + book.settings.capacity - book.held)
+      machine.slots.count + book.settings.capacity - book.held - machine.unbooked.ended)
     expect(machine.slots.limit == limit, "the hot path's limit is \(machine.slots.limit), expected \(limit)")
   }
 
   private func checkWaiting() {
     expect(machine.senders.count == book.waiting.count, "\(machine.senders.count) senders wait")
     expect(book.phase == .open || book.waiting.isEmpty, "senders wait after the end")
-    if let first = book.waiting.first {
+    if let first = book.waiting.first, !workers.contains(where: { $0.ended != 0 }) {
       expect(!book.hasRoom(book.weight(first.messages.lowerBound + first.admitted)), "a sender waits and there is room")
     }
     for (index, producer) in producers.enumerated() where producer.stage == .waits {
@@ -204,10 +221,26 @@ extension World {
     expect(machine.workers.parked.count == parked, "\(machine.workers.parked.count) parked workers")
     expect(machine.workers.waking == waking, "\(machine.workers.waking) workers on the way, expected \(waking)")
     expect(machine.workers.running == runningWorkers, "\(machine.workers.running) workers running")
+    let idle = workers.contains { $0.stage == .waits || $0.stage == .comes } ? 1 : 0
     if parked > 0 {
-      expect(waking >= due || leaving > 0, "\(due) batches due, a worker is parked, and \(waking) on the way")
+      expect(waking + idle >= due || leaving > 0, "\(due) batches due, a worker is parked, and \(waking) on the way")
       expect(book.phase == .open, "a worker is parked after the end")
     }
+  }
+
+  /// Whoever attends to the inbox finds there what it has to do, or hears that it is wanted.
+  private func checkInbox() {
+    let reading = workers.filter { $0.reader != nil }
+    expect(reading.count == (machine.inbox.isAttended ? 1 : 0), "\(reading.count) workers attend to the inbox")
+    guard let worker = reading.first, violation == nil else { return }
+    let counts = machine.inbox.actual
+    let isWanted =
+      !book.waiting.isEmpty || !machine.flushers.isEmpty || book.phase != .open || hasTooManyWorkers
+    if isWanted { expect(counts.isWanted, "nobody told the worker that it is wanted") }
+    expect(!counts.isWanted || counts.posted == counts.started, "a batch is posted to a worker that is wanted")
+    expect((counts.started != counts.ended) == (worker.stage == .unpacks || worker.stage == .calls), "what has started")
+    let isTold = counts.posted != counts.started || counts.isWanted || counts.isWantedWhenIdle
+    if !book.closed.isEmpty || book.openDue != nil { expect(isTold, "a batch is due, and nobody told the worker") }
   }
 
   private func checkTimer() {
@@ -318,6 +351,9 @@ extension World {
     }
     digest.add(worker.failure)
     digest.add(worker.inFlight)
+    digest.add(worker.ended)
+    digest.add((worker.reader == nil ? 0 : 1) + (worker.mayWait ? 2 : 0))
+    digest.add(worker.end.map { "\($0)".count } ?? 0)
     digest.add(worker.batch.isEmpty ? -1 : worker.epoch - machine.epochs.firstUnsettled)
     digest.add(worker.abort == nil ? 0 : 1)
     if let taken = worker.taken {

@@ -231,6 +231,7 @@ extension World {
   private func attach(_ index: Int) {
     guard let place = producers[index].place else { return fail("no place in line") }
     tell("producer \(index): brings its continuation")
+    isAsked = false
     let wake = machine.senderAttached(place, Self.name(producer: index))
     if let early = producers[index].early {
       expect(wake == early, "told \(wake.map { "\($0)" } ?? "nothing") when it attached, expected \(early)")
@@ -302,7 +303,13 @@ extension World {
     case .attaches:
       guard let id = flushers[index].id else { return fail("no flush") }
       tell("flusher \(index): brings its continuation")
+      isAsked = false
       let wake = machine.flusherWaits(id, Self.name(flusher: index))
+      // What it waits for has ended, and another slot has said so.
+      if wake == .settled, flushers[index].waitsFor & unsettled == 0 {
+        flushers[index].waitsFor = 0
+        flushers[index].early = wake
+      }
       expect(wake == flushers[index].early, "a flusher was told \(wake.map { "\($0)" } ?? "nothing") when it attached")
       flushers[index].stage = wake == nil ? .waits : .done
     case .waits, .done: fail("a flusher that waits went on")

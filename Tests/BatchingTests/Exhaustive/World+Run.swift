@@ -35,6 +35,7 @@ struct Saver {
 extension World {
   func runBegins() {
     tell("run()")
+    isAsked = false
     let now = time
     expect(machine.runBegan(now: now), "run() was refused")
     expect(!machine.runBegan(now: now), "run() was not refused the second time")
@@ -53,6 +54,7 @@ extension World {
 
   func runEnds() {
     tell("run() returns")
+    isAsked = false
     machine.runEnded()
     book.phase = .done
     runHasEnded = true
@@ -95,6 +97,7 @@ extension World {
 
   func timerSteps() {
     tell("timer: \(timer.stage)")
+    isAsked = false
     switch timer.stage {
     case .looks:
       // A child of the last sleep that has not fired by now was cancelled in time.
@@ -128,6 +131,7 @@ extension World {
 
   func supervisorSteps() {
     tell("supervisor: \(supervisor.stage)")
+    isAsked = supervisor.stage == .savedDrops
     switch supervisor.stage {
     case .looks:
       switch machine.supervisorLooks() {

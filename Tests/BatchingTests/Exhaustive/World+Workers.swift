@@ -3,7 +3,8 @@
 /// One of the slots of `run()`.
 struct Worker {
   enum Stage: Int {
-    case off, looks, parks, parked, unpacks, calls, endsAttempt, saves, begins, settles, leaves, ends, ended
+    case off, looks, parks, parked, waits, comes, unpacks, calls, endsAttempt, saves, begins, settles, leaves, ends,
+      ended
   }
 
   struct Part {
@@ -28,6 +29,14 @@ struct Worker {
   /// What the machine counts as in a handler call.
   var inFlight = 0
 
+  /// Where it finds batches without the lock.
+  var reader: InboxReader?
+  /// What has ended without the lock since it was there: a bit for each message.
+  var ended = 0
+  /// Whether it waits at the inbox when it finds nothing.
+  var mayWait = false
+  /// How the handler call has ended, when it has left the inbox for that.
+  var end: HandlerEnd?
 }
 
 extension World {
@@ -35,8 +44,21 @@ extension World {
     let worker = workers[index]
     switch worker.stage {
     case .off, .parked, .ended: return
-    case .looks, .parks, .unpacks, .endsAttempt, .saves, .begins, .settles, .leaves, .ends:
+    case .waits:
+      let counts = machine.inbox.actual
+      if counts.posted != counts.started || counts.isWanted || counts.isWantedWhenIdle {
+        events.append(.worker(index, .handled))
+      }
+      // It has waited long enough.
       events.append(.worker(index, nil))
+    case .looks, .parks, .comes, .unpacks, .endsAttempt, .saves, .begins, .settles, .leaves, .ends:
+      events.append(.worker(index, nil))
+    case .calls where worker.end != nil:
+      if case .aborted = book.phase {
+        events.append(.worker(index, .givenUp))
+      } else {
+        events.append(.worker(index, worker.end))
+      }
     case .calls:
       events.append(.worker(index, .handled))
       if case .aborted = book.phase {
@@ -63,7 +85,19 @@ extension World {
     switch stage {
     case .off, .parked, .ended: fail("a worker that waits went on")
     case .looks: workerLooks(index)
+    case .waits:
+      isAsked = false
+      if end == .handled, let order = workers[index].reader?.look() {
+        follow(order, index)
+      } else {
+        workers[index].stage = .comes
+        workers[index].mayWait = false
+      }
+    case .comes:
+      leaveInbox(index)
+      workerLooks(index)
     case .parks:
+      isAsked = false
       if machine.workerParks(Self.name(worker: index)) {
         workers[index].stage = .parked
         expect(book.phase == .open && book.closed.isEmpty && book.openDue == nil, "a worker parks and there is work")
@@ -73,7 +107,15 @@ extension World {
         workers[index].stage = .looks
         workers[index].wasWoken = false
       }
-    case .unpacks: unpack(index)
+    case .unpacks:
+      isAsked = false
+      unpack(index)
+    case .calls where workers[index].reader != nil && end == .handled && workers[index].isFirst: batchEnds(index)
+    case .calls where workers[index].reader != nil:
+      workers[index].end = end
+      leaveInbox(index)
+      if let taken = workers[index].taken { machine.segmentEmptied(taken.segment) }
+      workers[index].taken = nil
     case .calls: handlerEnds(index, end ?? .handled)
     case .endsAttempt: attemptEnds(index, handled: [])
     case .saves:
@@ -84,6 +126,7 @@ extension World {
       workers[index].failure = []
       nextPart(index)
     case .begins:
+      isAsked = false
       let part = workers[index].part
       let abort = machine.attemptBegan(count: part.messages.count, isHalf: part.isHalf)
       if case .aborted(let reason) = book.phase {
@@ -101,6 +144,7 @@ extension World {
       settled(index)
       workers[index].stage = .looks
       workers[index].wasWoken = false
+      workers[index].mayWait = true
     case .leaves:
       machine.workerLeft(&effects)
       workers[index].stage = .ended
@@ -115,7 +159,7 @@ extension World {
     workersToStart + workers.count { $0.stage != .off && $0.stage != .leaves && $0.stage != .ended }
   }
 
-  private var hasTooManyWorkers: Bool {
+  var hasTooManyWorkers: Bool {
     if case .aborted = book.phase { return false }
     return runningWorkers > book.settings.concurrency
   }
@@ -132,37 +176,80 @@ extension World {
       return
     }
     expect(!isOneTooMany, "a worker that is one too many stays")
-    let expected = book.take()
+    let mayWait = workers[index].mayWait
+    workers[index].mayWait = true
     switch order {
     case .take(let taken):
-      workers[index].taken = taken
-      workers[index].stage = .unpacks
-      workers[index].epoch = taken.epoch
-      workers[index].abort = taken.abort
-      guard let expected else { return fail("a worker took a batch that is not due") }
-      tell("  takes \(expected.messages) (\(expected.trigger))")
-      expect(taken.range.count == expected.messages.count, "a worker took \(taken.range.count) messages")
-      expect(taken.trigger == expected.trigger, "trigger \(taken.trigger), expected \(expected.trigger)")
-      if case .aborted(let reason) = book.phase {
-        expect(taken.abort == reason, "a batch for the handler after the end")
-      } else {
-        expect(taken.abort == nil, "a batch is given up before the end")
-      }
-      numbered(taken.sequenceNumber)
-      workers[index].batch = expected.messages
-      workers[index].part = Worker.Part(messages: expected.messages)
-      workers[index].isFirst = true
-      workers[index].inFlight = taken.abort == nil ? expected.messages.count : 0
+      take(taken, index)
+      workers[index].reader = machine.slotAttends(with: taken)
     case .leave: break
     case .park:
-      expect(expected == nil, "a worker parks and a batch is due")
+      expect(book.take() == nil, "a worker parks and a batch is due")
       expect(book.phase == .open, "a worker parks after the end")
-      workers[index].stage = .parks
+      if mayWait { workers[index].reader = machine.slotAttends(with: nil) }
+      workers[index].stage = workers[index].reader == nil ? .parks : .waits
     case .end:
-      expect(expected == nil, "a worker ends and a batch is due")
+      expect(book.take() == nil, "a worker ends and a batch is due")
       expect(book.phase != .open, "a worker ends too early")
       workers[index].stage = .ends
     }
+  }
+
+  /// A worker has the batch that it has to get now.
+  private func take(_ taken: TakenBatch, _ index: Int) {
+    let expected = book.take()
+    workers[index].taken = taken
+    workers[index].stage = .unpacks
+    workers[index].epoch = taken.epoch
+    workers[index].abort = taken.abort
+    guard let expected else { return fail("a worker took a batch that is not due") }
+    tell("  takes \(expected.messages) (\(expected.trigger))")
+    expect(taken.range.count == expected.messages.count, "a worker took \(taken.range.count) messages")
+    expect(taken.trigger == expected.trigger, "trigger \(taken.trigger), expected \(expected.trigger)")
+    if case .aborted(let reason) = book.phase {
+      expect(taken.abort == reason, "a batch for the handler after the end")
+    } else {
+      expect(taken.abort == nil, "a batch is given up before the end")
+    }
+    numbered(taken.sequenceNumber)
+    workers[index].batch = expected.messages
+    workers[index].part = Worker.Part(messages: expected.messages)
+    workers[index].isFirst = true
+    workers[index].inFlight = taken.abort == nil ? expected.messages.count : 0
+  }
+
+  /// The batch has ended, and its worker goes on without the lock.
+  private func batchEnds(_ index: Int) {
+    isAsked = false
+    let messages = workers[index].batch
+    guard let order = workers[index].reader?.batchEnded() else { return fail("nothing to read") }
+    book.inFlight -= messages.count
+    book.handled += messages.count
+    book.held -= messages.count
+    for message in messages { workers[index].ended |= 1 << message }
+    workers[index].taken = nil
+    workers[index].batch = []
+    workers[index].part = Worker.Part(messages: [])
+    workers[index].inFlight = 0
+    workers[index].epoch = 0
+    follow(order, index)
+  }
+
+  private func follow(_ order: InboxReader.Order, _ index: Int) {
+    switch order {
+    case .start(let batch): take(batch, index)
+    case .wait: workers[index].stage = .waits
+    case .come: workers[index].stage = .comes
+    }
+  }
+
+  /// A worker that attended to the inbox is at the lock.
+  private func leaveInbox(_ index: Int) {
+    let now = time
+    machine.slotComes(now: now, &effects)
+    book.admit()
+    workers[index].reader = nil
+    workers[index].ended = 0
   }
 
   /// Each list of messages has a number of its own.
@@ -177,8 +264,10 @@ extension World {
     for (offset, message) in workers[index].batch.enumerated() {
       expect(base[taken.range.lowerBound + offset] == message, "a batch has other messages than it should")
     }
-    machine.segmentEmptied(taken.segment)
-    workers[index].taken = nil
+    if workers[index].reader == nil {
+      machine.segmentEmptied(taken.segment)
+      workers[index].taken = nil
+    }
     if workers[index].abort == nil {
       workers[index].stage = .calls
     } else {
@@ -195,6 +284,7 @@ extension World {
   /// What `Verdict` makes of the end of a handler call.
   private func handlerEnds(_ index: Int, _ end: HandlerEnd) {
     let part = workers[index].part
+    workers[index].end = nil
     var isFault = true
     if case .aborted = book.phase { isFault = false }
     if isFault, end != .handled { faultsLeft -= 1 }

@@ -54,6 +54,8 @@ final class World {
   /// What has happened, in words, when it is wanted.
   var story: [String]?
   var effects = Effects<Int>()
+  /// Whether the event is one of those that end with `Machine.post()`: as in `Core.ask`.
+  var isAsked = true
 
   var scenario: Scenario { stage.scenario }
   var now: Int { book.now }
@@ -76,12 +78,16 @@ final class World {
 
   init(copying other: World) {
     stage = other.stage
-    machine = other.machine.copy()
+    let segments = SegmentCopies(stage.layout, areShared: other.machine.inbox.isAttended)
+    machine = other.machine.copy(segments)
     book = other.book
     producers = other.producers
     workers = other.workers
     for index in workers.indices {
-      if let segment = workers[index].taken?.segment { workers[index].taken?.segment = segment.copy(stage.layout) }
+      if let segment = workers[index].taken?.segment { workers[index].taken?.segment = segments.copy(segment) }
+      if let reader = workers[index].reader, let memory = machine.inbox.memory {
+        workers[index].reader = InboxReader(memory, seen: reader.seen)
+      }
     }
     flushers = other.flushers
     timer = other.timer
@@ -101,8 +107,7 @@ final class World {
   }
 
   deinit {
-    machine.freeAll()
-    for worker in workers { worker.taken?.segment.free() }
+    machine.freeAll(and: workers.compactMap { $0.taken?.segment })
   }
 
   // MARK: Names, which stand for continuations
@@ -160,6 +165,7 @@ final class World {
   func happens(_ event: Event) {
     effects = Effects()
     book.told = []
+    isAsked = true
     switch event {
     case .run: runBegins()
     case .runEnds: runEnds()
@@ -178,11 +184,13 @@ final class World {
     case .cancelRun: cancelRun()
     case .timePasses: timePasses()
     }
+    if isAsked { machine.post() }
     deliver()
     if violation == nil { check() }
   }
 
   private func timePasses() {
+    isAsked = false
     if ticksLeft > 0 {
       ticksLeft -= 1
       book.now += 1

@@ -66,7 +66,7 @@ final class KeyedWorld: Explored {
 
   init(copying other: KeyedWorld) {
     stage = other.stage
-    machine = other.machine.copy()
+    machine = other.machine.copy(SegmentCopies(other.stage.layout))
     book = other.book
     producers = other.producers
     workers = other.workers
