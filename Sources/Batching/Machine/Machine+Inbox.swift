@@ -40,6 +40,7 @@ extension Machine {
   private mutating func postReady() -> Bool {
     var wasIdle = false
     while inbox.posted < ready.count {
+      if !inbox.hasPlace { countInbox() }
       guard inbox.hasPlace else { return inbox.wantWhenIdle() }
       let index = inbox.posted
       let before = inbox.post(TakenBatch(ready[index], sequenceNumber: nextSequenceNumber + index, abort: nil))
