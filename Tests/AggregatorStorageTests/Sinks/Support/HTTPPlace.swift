@@ -13,6 +13,8 @@ extension SinkFixture {
 
 private final class HTTPPlace: SinkPlace {
   private let server: CollectingServer
+  /// So that no other test's server gets it.
+  private let port = Mutex<HeldPort?>(nil)
 
   init() async throws {
     server = try await CollectingServer()
@@ -26,7 +28,11 @@ private final class HTTPPlace: SinkPlace {
 
   func clear(_ stream: StreamName) async throws { server.answer(nil) }
 
-  func takeAway() async throws { try await server.end() }
+  func takeAway() async throws {
+    try await server.end()
+    let held = try HeldPort(server.port)
+    port.withLock { $0 = held }
+  }
 
   func end() async throws { try await server.end() }
 }
