@@ -86,20 +86,19 @@ final class Feed<Element: Sendable, Failure: Error>: Sendable {
 
   /// The next batch when it is due, `nil` after the last.
   func next(onCancel cancel: @escaping @Sendable () -> Void) async throws(Failure) -> Batch<Element>? {
-    var order = core.machine.withLock { $0.workerLooks(wasWoken: false) }
+    var order = look(wasWoken: false)
     while true {
       switch order {
       case .take(let taken):
-        let batch = core.unpack(taken)
-        settle(taken)
-        return batch
+        defer { giveBack(taken) }
+        return core.unpack(taken)
       case .park:
         let wasWoken = await withTaskCancellationHandler {
           await core.park { $0.workerParks($1) }
         } onCancel: {
           cancel()
         }
-        order = core.machine.withLock { $0.workerLooks(wasWoken: wasWoken) }
+        order = look(wasWoken: wasWoken)
       case .leave, .end:
         end()
         if let failure = failure.withLock({ $0.take() }) { throw failure }
@@ -112,20 +111,30 @@ final class Feed<Element: Sendable, Failure: Error>: Sendable {
   func abandon() {
     core.shutdown()
     // The reading task may wait for room.
-    while case .take(let taken) = core.machine.withLock({ $0.workerLooks(wasWoken: false) }) {
+    while case .take(let taken) = look(wasWoken: false) {
       core.store.destroy(taken.range, of: taken.segment.base)
-      settle(taken)
+      giveBack(taken)
     }
     end()
   }
 
-  private func settle(_ taken: TakenBatch) {
-    let count = taken.range.count
+  /// Looks for a batch, which is settled when it is taken.
+  ///
+  /// In one critical section: were it held a moment longer, there might be no room for an element that is being read.
+  private func look(wasWoken: Bool) -> WorkerOrder {
     core.ask { machine, effects in
-      machine.segmentEmptied(taken.segment)
-      machine.attemptEnded(count: count, handled: count, weight: 0, now: core.time.now(), &effects)
-      machine.batchSettled(epoch: taken.epoch, &effects)
+      let order = machine.workerLooks(wasWoken: wasWoken)
+      if case .take(let taken) = order {
+        let count = taken.range.count
+        machine.attemptEnded(count: count, handled: count, weight: 0, now: core.time.now(), &effects)
+        machine.batchSettled(epoch: taken.epoch, &effects)
+      }
+      return order
     }
+  }
+
+  private func giveBack(_ taken: TakenBatch) {
+    core.machine.withLock { $0.segmentEmptied(taken.segment) }
   }
 
   /// The timer may end.
