@@ -27,15 +27,7 @@ final class RestartableProgram: Sendable {
       let port = Int.random(in: 15_000..<30_000)
       let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
       defer { close(descriptor) }
-      var address = sockaddr_in()
-      address.sin_family = sa_family_t(AF_INET)
-      address.sin_port = in_port_t(port).bigEndian
-      address.sin_addr.s_addr = inet_addr("127.0.0.1")
-      let result = withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-        }
-      }
+      let result = withLoopback(port: port) { bind(descriptor, $0, $1) }
       if result == 0 { return port }
     }
     throw NotInTime(description: "no port is free")

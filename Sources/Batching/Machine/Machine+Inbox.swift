@@ -30,7 +30,7 @@ extension Machine {
   /// Posts what is ready to the slot that attends to the inbox, if one does.
   ///
   /// Each critical section in which batches have become ready, or were retracted, ends with it; not earlier, as only then are the
-  /// messages in their slots. Returns whether the slot had nothing to do, and has now.
+  /// messages in their slots. Returns whether the slot had nothing to do, and is going to do all that is due.
   @discardableResult
   @inline(__always)
   mutating func post() -> Bool {
@@ -41,15 +41,19 @@ extension Machine {
     var wasIdle = false
     while inbox.posted < ready.count {
       if !inbox.hasPlace { countInbox() }
-      guard inbox.hasPlace else { return inbox.wantWhenIdle() }
+      guard inbox.hasPlace else {
+        _ = inbox.wantWhenIdle()
+        return false
+      }
       let index = inbox.posted
       let before = inbox.post(TakenBatch(ready[index], sequenceNumber: nextSequenceNumber + index, abort: nil))
       if before.isIdle { wasIdle = true }
       book(before)
     }
     // The open one goes on growing until the slot comes for it.
-    if open?.due != nil, inbox.wantWhenIdle() { return true }
-    return wasIdle
+    let openIsDue = open?.due != nil
+    if openIsDue, inbox.wantWhenIdle() { wasIdle = true }
+    return wasIdle && ready.count + (openIsDue ? 1 : 0) == 1
   }
 
   /// Whether a slot has nothing to do but to wait for what is posted.

@@ -34,7 +34,7 @@ struct InboxTests {
     }
 
     /// Sends messages, one after the other.
-    func send(_ count: Int = 1) {
+    func send(_ count: Int = 1, postsEach: Bool = true) {
       for _ in 0..<count {
         guard case .accepted(let slot, _) = machine.offered(now: .zero, &effects) else {
           Issue.record("no room")
@@ -42,7 +42,7 @@ struct InboxTests {
         }
         slot.initializeMemory(as: Int.self, to: next)
         next += 1
-        machine.post()
+        if postsEach { machine.post() }
       }
     }
 
@@ -162,6 +162,22 @@ struct InboxTests {
     desk.comes()
     #expect(desk.effects.first?.waiter == "sender")
     #expect(desk.machine.senders.isEmpty)
+  }
+
+  @Test func `others hear of what is more than the idle slot takes`() {
+    let desk = Desk()
+    desk.send(postsEach: false)
+    var takesAll = desk.machine.post()
+    #expect(takesAll)
+    #expect(desk.look() == "starts 0, list 1")
+    #expect(desk.end() == "waits")
+    desk.send(2, postsEach: false)
+    takesAll = desk.machine.post()
+    #expect(!takesAll)
+    desk.look()
+    desk.send(postsEach: false)
+    takesAll = desk.machine.post()
+    #expect(!takesAll)
   }
 
   @Test func `room that has come without the lock is seen by who finds none`() {
